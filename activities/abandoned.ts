@@ -1,0 +1,90 @@
+import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
+import { appendAudit } from '../db/audit-log.ts';
+import { findUnfinished, finishAttempts, releaseFromRun, type FinishedAttempt } from '../db/queries/run.ts';
+import type { UnfinishedAttempt } from '../db/queries/relay.ts';
+import { inOrganization } from '../db/tenant.ts';
+import { interruptedAttempt, settleAttempt } from '../domain/delivery.ts';
+import { jitterFraction } from '../domain/hash.ts';
+import type { RetryConfiguration } from '../domain/retry.ts';
+import type { UnownedDelivery } from '../temporal/run-starter.ts';
+import { auditAttempt } from './delivery-audit.ts';
+import { emptyAttempt } from './delivery.ts';
+import type { Destinations } from './destination.ts';
+
+export interface AbandonedDependencies {
+  orm: MikroORM;
+  destinations: Destinations;
+  retry: RetryConfiguration;
+}
+
+/**
+ * Closes attempts whose worker died as `interrupted` and takes their deliveries from their runs, so that a new run goes on at once: the old
+ * one would notice only when its activity times out. An answer may have been lost, so the attempt is marked as a possible duplicate.
+ */
+export function createAbandonedCloser({ orm, destinations, retry }: AbandonedDependencies) {
+  return async (attempts: readonly UnfinishedAttempt[]): Promise<UnownedDelivery[]> => {
+    const freed: UnownedDelivery[] = [];
+    for (const [organizationId, own] of Map.groupBy(attempts, (attempt) => attempt.organizationId)) {
+      freed.push(...(await inOrganization(orm, organizationId, async (em) => close(em, organizationId, own))));
+    }
+    return freed;
+  };
+
+  async function close(em: EntityManager, organizationId: string, attempts: readonly UnfinishedAttempt[]): Promise<UnownedDelivery[]> {
+    const now = Date.now();
+    const deliveries = await findUnfinished(em, organizationId, attempts);
+    const closed = await Promise.all(
+      deliveries.map(async (delivery) => {
+        const { runId, destination } = delivery;
+        const policy = await destinations.policyOf(em, organizationId, destination);
+        const settlement = settleAttempt({
+          progress: { ...delivery, acceptedAtMs: delivery.createdAt },
+          result: interruptedAttempt,
+          policy: policy.retryPolicy,
+          configuration: retry,
+          u: jitterFraction(runId, delivery.attempt),
+          nowMs: now,
+        });
+        const waits = settlement.state === 'retrying' ? settlement : undefined;
+        const finished: FinishedAttempt = {
+          ...emptyAttempt,
+          deliveryId: delivery.deliveryId,
+          attempt: delivery.attempt,
+          finishedAt: now,
+          durationMs: Math.max(0, now - delivery.startedAt),
+          outcome: interruptedAttempt.outcome,
+          errorCode: 'interrupted',
+          errorDetail: interruptedAttempt.detail ?? null,
+          possibleDuplicate: true,
+          nextDelayMs: waits?.nextDelayMs ?? null,
+          scheduleConsumed: settlement.scheduleConsumed,
+          next: {
+            state: settlement.state,
+            schedulePos: settlement.schedulePos,
+            attemptCount: delivery.attemptCount,
+            interruptions: settlement.interruptions,
+            rateLimits: settlement.rateLimits,
+            nextAttemptAt: waits?.nextAttemptAtMs ?? null,
+          },
+        };
+        const input = { runId, organizationId, destinationId: destination.id, channelType: delivery.channelType };
+        return { delivery, finished, audit: auditAttempt(input, { ...destination, name: policy.name }, delivery, finished) };
+      }),
+    );
+    const states = await finishAttempts(
+      em,
+      organizationId,
+      closed.map(({ finished }) => finished),
+    );
+    const taken = closed.filter(({ delivery }) => states.has(delivery.deliveryId));
+    await appendAudit(
+      em,
+      taken.map(({ audit }) => audit),
+    );
+    return releaseFromRun(
+      em,
+      organizationId,
+      taken.filter(({ delivery }) => states.get(delivery.deliveryId) === 'retrying').map(({ delivery }) => delivery.deliveryId),
+    );
+  }
+}

@@ -1,0 +1,227 @@
+import { cancelWaiting } from '../db/queries/destination.ts';
+import { findRunMembers, type FinishedAttempt } from '../db/queries/run.ts';
+import { appendAudit } from '../db/audit-log.ts';
+import { inOrganization } from '../db/tenant.ts';
+import { describeFailure, settleAttempt, type DeliveryState, type SettleInput } from '../domain/delivery.ts';
+import { jitterFraction } from '../domain/hash.ts';
+import type { AttemptAnswer, DeliverInput, DeliverResult, RunState } from '../workflows/messages.ts';
+import { createAdmission, type Admission } from './admission.ts';
+import { auditAttempt, auditCancel } from './delivery-audit.ts';
+import type { Destination } from './destination.ts';
+import type { DeliveryDependencies } from './index.ts';
+import type { AttemptRecord, BegunMember } from './run-store.ts';
+import { describeMembers, type MemberProgress } from './run-details.ts';
+import { sendAttempt, type SentAttempt } from './send.ts';
+
+/** What was begun this long ago and still waits for room is given back instead of sent. */
+const sendWithinMs = { fast: 2_000, slow: 10_000 } as const;
+/** Answers are recorded together, but none waits longer than this for the slowest of its run. */
+const recordEveryMs = 250;
+/** Added to the longest send when the database decides that an attempt must be over. */
+const graceMs = 15_000;
+/** How soon to look again at a delivery that somebody else is attempting. */
+const fencedMs = 2_000;
+const longestTimeoutMs = 30_000;
+
+export type AttemptInput = DeliverInput & { lane: 'fast' | 'slow' };
+
+export function createDeliveryActivities(deps: DeliveryDependencies) {
+  const admissions = new Map<string, Admission>();
+
+  const admissionOf = (destinationId: string): Admission => {
+    let admission = admissions.get(destinationId);
+    if (admission === undefined) {
+      for (const [id, one] of admissions) if (admissions.size > 1_000 && one.isIdle()) admissions.delete(id);
+      admission = createAdmission(() => deps.destinations.limitOf(destinationId), Date.now);
+      admissions.set(destinationId, admission);
+    }
+    return admission;
+  };
+
+  /**
+   * One step of a run: begins what is due, sends it, records the answers. May be repeated at any point: `begin` tells from rows what is
+   * still to do, and what a dead worker had begun is closed and given to another run by the relay.
+   */
+  async function attempt(input: AttemptInput): Promise<AttemptAnswer> {
+    const { runId, organizationId, destinationId, lane } = input;
+    const admission = admissionOf(destinationId);
+    if (lane === 'fast' && !admission.admitsFast()) return { kind: 'slow' };
+    const members = await deps.store.begin(organizationId, { runId, destinationId, lane, timeoutMs: longestTimeoutMs + graceMs });
+    const begunAt = Date.now();
+    const begun = members.filter((member) => member.begun);
+    const progress = new Map<string, MemberProgress>(members.map((member) => [member.deliveryId, progressOf(member)]));
+    const mark = members[0]?.destination ?? null;
+    if (begun.length > 0) {
+      const destination = await deps.destinations.load(organizationId, mark!);
+      await sendAll({ input, begun, begunAt, destination, admission, progress });
+    } else if (members.length > 0) {
+      await cancelIfUnwanted(input, members, progress);
+    }
+    return answerOf([...progress.values()], Date.now());
+  }
+
+  async function sendAll(work: {
+    input: AttemptInput;
+    begun: BegunMember[];
+    begunAt: number;
+    destination: Destination;
+    admission: Admission;
+    progress: Map<string, MemberProgress>;
+  }): Promise<void> {
+    const { input, begun, begunAt, destination, admission, progress } = work;
+    let unrecorded: AttemptRecord[] = [];
+    const recording: Array<Promise<void>> = [];
+    const record = (): void => {
+      if (unrecorded.length === 0) return;
+      const records = unrecorded;
+      unrecorded = [];
+      recording.push(
+        deps.store.finish(input.organizationId, records).then((states) => {
+          for (const { finished } of records) advance(progress, finished, states.get(finished.deliveryId));
+        }),
+      );
+    };
+    const timer = setInterval(record, recordEveryMs);
+    try {
+      await Promise.all(
+        begun.map(async (member) => {
+          const sent = await admission.run(async () =>
+            Date.now() - begunAt > sendWithinMs[input.lane]
+              ? { slow: false, durationMs: 0, attempt: undefined }
+              : sendAttempt(deps, destination, member),
+          );
+          unrecorded.push(recordOf(input, destination, member, sent.attempt));
+        }),
+      );
+    } finally {
+      clearInterval(timer);
+      record();
+    }
+    await Promise.all(recording);
+  }
+
+  function recordOf(input: AttemptInput, destination: Destination, member: BegunMember, sent: SentAttempt | undefined): AttemptRecord {
+    const finishedAt = Date.now();
+    const result: SettleInput['result'] = sent?.classification ?? { outcome: 'not_sent' };
+    const settlement = settleAttempt({
+      progress: { ...member, acceptedAtMs: member.createdAt },
+      result,
+      policy: destination.retryPolicy,
+      configuration: deps.retry,
+      u: jitterFraction(input.runId, member.attempt),
+      nowMs: finishedAt,
+    });
+    const waits = settlement.state === 'retrying' ? settlement : undefined;
+    const finished: AttemptRecord['finished'] = {
+      ...emptyAttempt,
+      ...sent?.row,
+      deliveryId: member.deliveryId,
+      attempt: member.attempt,
+      finishedAt,
+      outcome: result.outcome,
+      nextDelayMs: waits?.nextDelayMs ?? null,
+      scheduleConsumed: settlement.scheduleConsumed,
+      next: {
+        state: settlement.state,
+        schedulePos: settlement.schedulePos,
+        attemptCount: sent === undefined ? member.attemptCount - 1 : member.attemptCount,
+        interruptions: settlement.interruptions,
+        rateLimits: settlement.rateLimits,
+        nextAttemptAt: waits?.nextAttemptAtMs ?? null,
+      },
+    };
+    deps.onAttempt({ input, member, destination, finished, reason: settlement.reason });
+    const disable = sent?.classification.disableDestination;
+    return {
+      finished,
+      audit: auditAttempt(input, destination, member, finished),
+      disable: disable === undefined ? undefined : { kind: destination.kind, id: destination.id, name: destination.name, reason: disable },
+    };
+  }
+
+  /** Deliveries whose destination is gone or off, and those that somebody cancelled, end here instead of being sent. */
+  async function cancelIfUnwanted(input: AttemptInput, members: BegunMember[], progress: Map<string, MemberProgress>): Promise<void> {
+    const { destination } = members[0]!;
+    const off = destination === null || destination.deleted || !destination.active;
+    const unwanted = members.filter((member) => member.state !== 'in_flight' && (off || member.cancelRequested));
+    if (unwanted.length === 0) return;
+    await cancel(
+      input,
+      unwanted.map(({ deliveryId }) => deliveryId),
+      off ? 'destination_inactive' : 'cancelled',
+    );
+    for (const { deliveryId } of unwanted) progress.get(deliveryId)!.state = 'cancelled';
+  }
+
+  async function cancel(input: DeliverInput, ids: readonly string[], reason: string): Promise<void> {
+    await inOrganization(deps.orm, input.organizationId, async (em) => {
+      const cancelled = await cancelWaiting(em, { organizationId: input.organizationId, ids, reason });
+      await appendAudit(
+        em,
+        cancelled.map((delivery) => auditCancel(input, delivery, reason)),
+      );
+    });
+  }
+
+  /** An operator cancelled the workflow: what it still owned ends with it. */
+  async function cancelRun(input: DeliverInput): Promise<void> {
+    const ids = await inOrganization(deps.orm, input.organizationId, async (em) => findRunMembers(em, input.runId));
+    await cancel(input, ids, 'operator');
+  }
+
+  return { attempt, cancelRun };
+}
+
+/** An attempt of which nothing is known. */
+export const emptyAttempt = {
+  durationMs: 0,
+  timings: null,
+  errorCode: null,
+  errorDetail: null,
+  statusCode: null,
+  remoteAddress: null,
+  tlsVersion: null,
+  requestHeaders: null,
+  requestSha256: null,
+  requestBytes: null,
+  responseHeaders: null,
+  responseBody: null,
+  responseEncoding: null,
+  responseTruncated: false,
+  retryAfterMs: null,
+  possibleDuplicate: false,
+} as const;
+
+function progressOf(member: BegunMember): MemberProgress {
+  const { deliveryId, eventType, attempt } = member;
+  const state: DeliveryState = member.begun ? 'in_flight' : member.state;
+  return { deliveryId, eventType, attempt, state, nextAttemptAt: member.nextAttemptAt, failure: null };
+}
+
+/** `state` undefined: the relay closed the attempt meanwhile, and the delivery is another run's now. */
+function advance(
+  progress: Map<string, MemberProgress>,
+  { deliveryId, errorCode, statusCode, next }: FinishedAttempt,
+  state: DeliveryState | undefined,
+): void {
+  if (state === undefined) progress.delete(deliveryId);
+  else
+    Object.assign(progress.get(deliveryId)!, { state, nextAttemptAt: next.nextAttemptAt, failure: describeFailure(errorCode, statusCode) });
+}
+
+/** What the workflow does next. It waits for the earliest of its open members; the others are then not due yet. */
+export function answerOf(members: readonly MemberProgress[], now: number): AttemptAnswer {
+  const count = (state: DeliveryState): number => members.filter((member) => member.state === state).length;
+  const settled: DeliverResult = { delivered: count('delivered'), failed: count('failed'), cancelled: count('cancelled') };
+  const open = members.filter(({ state }) => state !== 'delivered' && state !== 'failed' && state !== 'cancelled');
+  if (open.length === 0) return { kind: 'done', ...settled };
+  const dueIn = (member: MemberProgress): number =>
+    member.state === 'in_flight' || member.nextAttemptAt === null ? fencedMs : Math.max(1, member.nextAttemptAt - now);
+  const first = open.reduce((earliest, member) => (dueIn(member) < dueIn(earliest) ? member : earliest));
+  const state: RunState = open.some((member) => member.state === 'held')
+    ? 'held'
+    : open.some((member) => member.state === 'retrying')
+      ? 'retrying'
+      : 'in_flight';
+  return { kind: 'wait', ...settled, ms: dueIn(first), state, ...describeMembers(first, members) };
+}

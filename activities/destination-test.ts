@@ -1,0 +1,67 @@
+import type { MikroORM } from '@mikro-orm/postgresql';
+import { sql } from 'kysely';
+import { OrganizationEntity } from '../db/entities/organization.ts';
+import { inOrganization } from '../db/tenant.ts';
+import { viewTestMessage } from '../domain/message.ts';
+import type { Egress } from '../egress/guard.ts';
+import { pingEventType, renderPingBody } from '../channels/webhook.ts';
+import type { DestinationTestInput } from '../workflows/messages.ts';
+import type { Destinations, Outgoing } from './destination.ts';
+import { sendAttempt } from './send.ts';
+
+export interface DestinationTestDependencies {
+  orm: MikroORM;
+  destinations: Destinations;
+  egress: Egress;
+}
+
+const maxShownBody = 64 * 1_024;
+
+export function createDestinationTestActivities({ orm, destinations, egress }: DestinationTestDependencies) {
+  /**
+   * One attempt with the same guard, signing, deadline and capture as a delivery, outside the history: no delivery, no attempt row, no
+   * effect on the destination. @returns the id of the row that holds the result
+   */
+  async function testDestination(input: DestinationTestInput): Promise<string> {
+    const { testId, organizationId, kind, destinationId } = input;
+    const now = Date.now();
+    const messageId = `evt_test_${testId.replaceAll('-', '')}`;
+    const destination = await destinations.read(organizationId, destinationId);
+    const outgoing: Omit<Outgoing, 'nowMs'> = {
+      eventId: testId,
+      messageId,
+      eventType: pingEventType,
+      deliveryId: testId,
+      attempt: 1,
+      body: kind === 'webhook' ? renderPingBody({ id: messageId, nowMs: now, organizationId, webhookId: destinationId }) : null,
+      view: async () => {
+        const { name } = await inOrganization(orm, organizationId, async (em) =>
+          em.findOneOrFail(OrganizationEntity, { id: organizationId }),
+        );
+        return viewTestMessage({ id: messageId, nowMs: now, channelName: destination.name, organization: { id: organizationId, name } });
+      },
+    };
+    const { attempt } = await sendAttempt({ egress }, destination, outgoing);
+    const { row, classification, requestBody } = attempt;
+    const result = {
+      success: classification.outcome === 'delivered',
+      statusCode: row.statusCode ?? null,
+      errorCode: row.errorCode ?? null,
+      detail: row.errorDetail ?? null,
+      durationMs: row.durationMs,
+      remoteAddress: row.remoteAddress ?? null,
+      requestHeaders: row.requestHeaders ?? {},
+      requestBody: requestBody === null ? null : destination.redact(requestBody.toString('utf8')).slice(0, maxShownBody),
+      responseHeaders: row.responseHeaders ?? {},
+      responseBody: row.responseBody ?? null,
+      responseTruncated: row.responseTruncated ?? false,
+    };
+    await inOrganization(orm, organizationId, async (em) =>
+      sql`insert into destination_test (org_id, id, result, created_at)
+        values (${organizationId}, ${testId}, ${JSON.stringify(result)}::jsonb, now()) on conflict do nothing`.execute(em.getKysely()),
+    );
+    return testId;
+  }
+
+  return { testDestination };
+}

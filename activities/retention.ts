@@ -1,0 +1,43 @@
+import type { MikroORM } from '@mikro-orm/postgresql';
+import { reportLoop } from '../db/queries/relay.ts';
+import { deleteFinishedDeliveries, dropUnneededBodies } from '../db/queries/retention.ts';
+import type { Logger } from '../log.ts';
+import type { SweepInput, SweepResult } from '../workflows/messages.ts';
+
+export interface RetentionDependencies {
+  /** Pool of `tocsin_relay`. */
+  relayOrm: MikroORM;
+  workerId: string;
+  deliveryRetentionDays: number;
+  log: Logger;
+}
+
+const rowsPerTransaction = 5_000;
+/** Then the workflow calls again, so that a long sweep shows progress and stops within one call. */
+const maxMs = 20_000;
+const dayMs = 86_400_000;
+
+export function createRetentionActivities({ relayOrm, workerId, deliveryRetentionDays, log }: RetentionDependencies) {
+  /** Deletes what is old enough, in short transactions. Repeating it is harmless. */
+  async function sweepDeliveries(input: SweepInput): Promise<SweepResult> {
+    const startedAt = Date.now();
+    const before = new Date(startedAt - deliveryRetentionDays * dayMs);
+    const limit = rowsPerTransaction;
+    let { deleted, emptied } = input;
+    let more = true;
+    while (more && Date.now() - startedAt < maxMs) {
+      const em = relayOrm.em.fork();
+      const deliveries = await deleteFinishedDeliveries(em, { before, limit });
+      const bodies = await dropUnneededBodies(em, { before, limit });
+      deleted += deliveries;
+      emptied += bodies;
+      more = deliveries === limit || bodies === limit;
+    }
+    const result: SweepResult = { deleted, emptied, more };
+    await reportLoop(relayOrm.em.fork(), 'retention', workerId, { ...result, before: before.toISOString() });
+    log.info('retention', { ...result, before: before.toISOString(), durationMs: Date.now() - startedAt });
+    return result;
+  }
+
+  return { sweepDeliveries };
+}

@@ -1,0 +1,94 @@
+import type { Classification } from '../domain/delivery.ts';
+import { sha256 } from '../domain/hash.ts';
+import type { OutboundRequest, OutboundResponse } from '../domain/outbound.ts';
+import type { FinishedAttempt } from '../db/queries/run.ts';
+import { captureResponse } from '../egress/capture.ts';
+import { perform } from '../egress/perform.ts';
+import type { Destination, Outgoing } from './destination.ts';
+import type { DeliveryDependencies } from './index.ts';
+
+/** The columns of an attempt that sending fills. */
+export type AttemptRow = Partial<FinishedAttempt> & Pick<FinishedAttempt, 'durationMs'>;
+
+export interface SentAttempt {
+  classification: Classification;
+  row: AttemptRow;
+  /** For the person who tests; never stored with an attempt. */
+  requestBody: Buffer | null;
+}
+
+const detailLength = 500;
+/** Values that are secret by their name alone. */
+const secretHeaders = /^(?:authorization|proxy-authorization|cookie|set-cookie|.*signature.*|.*token.*|.*secret.*|.*api-?key.*)$/i;
+
+/** Makes one request and judges the answer. Never throws for what the network, the receiver or the settings do. */
+export async function sendAttempt(
+  { egress }: Pick<DeliveryDependencies, 'egress'>,
+  destination: Destination,
+  outgoing: Omit<Outgoing, 'nowMs'>,
+): Promise<{ slow: boolean; durationMs: number; attempt: SentAttempt }> {
+  const built = await destination.build({ ...outgoing, nowMs: Date.now() });
+  if ('verdict' in built) return { slow: false, durationMs: 0, attempt: judged(built.verdict, destination, { durationMs: 0 }, null) };
+  const response = await perform(egress, built.request, { deadlineMs: destination.timeoutMs });
+  const classification = destination.classify(response, Date.now());
+  const durationMs = Math.round(response.timings.total);
+  const row = { durationMs, ...describeRequest(built.request, destination), ...describeResponse(response, classification, destination) };
+  const slow = response.kind === 'fault' && (response.code === 'timeout' || response.code === 'connect_timeout');
+  return { slow, durationMs, attempt: judged(classification, destination, row, bodyOf(built.request)) };
+}
+
+function judged(classification: Classification, { redact }: Destination, row: AttemptRow, requestBody: Buffer | null): SentAttempt {
+  const { errorCode, detail, retryAfterMs, possibleDuplicate } = classification;
+  return {
+    classification,
+    requestBody,
+    row: {
+      ...row,
+      errorCode: errorCode ?? null,
+      errorDetail: detail === undefined ? null : redact(detail).slice(0, detailLength),
+      retryAfterMs: retryAfterMs ?? null,
+      possibleDuplicate: possibleDuplicate ?? false,
+    },
+  };
+}
+
+function bodyOf(request: OutboundRequest): Buffer | null {
+  return request.kind === 'smtp' ? Buffer.from(request.text) : Buffer.from(request.body);
+}
+
+function describeRequest(request: OutboundRequest, { redact }: Destination): Partial<AttemptRow> {
+  if (request.kind === 'smtp') return {};
+  const headers = Object.entries(request.headers).map(
+    ([name, value]) => [name, secretHeaders.test(name) ? '[redacted]' : redact(value)] as const,
+  );
+  return { requestHeaders: Object.fromEntries(headers), requestSha256: sha256(request.body), requestBytes: request.body.length };
+}
+
+function describeResponse(response: OutboundResponse, { outcome }: Classification, { redact }: Destination): Partial<AttemptRow> {
+  const connection = {
+    timings: { ...response.timings },
+    remoteAddress: response.remoteAddress ?? null,
+    tlsVersion: response.tlsVersion ?? null,
+  };
+  switch (response.kind) {
+    case 'fault':
+      return connection;
+    case 'smtp':
+      return {
+        ...connection,
+        statusCode: response.failure?.status ?? null,
+        responseBody: response.reply === undefined ? null : redact(response.reply),
+      };
+    case 'http': {
+      const { headers, body, encoding, truncated } = captureResponse(response, outcome, redact);
+      return {
+        ...connection,
+        statusCode: response.status,
+        responseHeaders: headers,
+        responseBody: body === '' ? null : body,
+        responseEncoding: body === '' ? null : encoding,
+        responseTruncated: truncated,
+      };
+    }
+  }
+}

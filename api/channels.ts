@@ -1,0 +1,310 @@
+import { LockMode } from '@mikro-orm/core';
+import type { EntityManager } from '@mikro-orm/postgresql';
+import { z } from 'zod';
+import { channelAdapters } from '../channels/index.ts';
+import { describeSecrets, hintSecrets, patchSettings, splitSettings } from '../channels/settings.ts';
+import { channelSecretsPlace } from '../db/destination-secrets.ts';
+import { ChannelEntity } from '../db/entities/channel.ts';
+import type { ChannelRow } from '../db/entities/channel.ts';
+import { RuleEntity } from '../db/entities/rule.ts';
+import { cancelOpenDeliveries } from '../db/queries/destination.ts';
+import { purgeDeliveries } from '../db/queries/purge-deliveries.ts';
+import type { SecretBox } from '../db/secrets.ts';
+import { channelTypes, isChannelType } from '../domain/channel.ts';
+import type { ChannelType } from '../domain/channel.ts';
+import { DomainError, notFound, validationFailed } from '../domain/errors.ts';
+import type { Fault } from '../domain/errors.ts';
+import { newId, toWireId } from '../domain/id.ts';
+import { foldName } from '../domain/name.ts';
+import type { Dependencies } from './dependencies.ts';
+import { endpoint } from './endpoint.ts';
+import { openPageById, pageOf, pageQuery } from './paging.ts';
+import { switchActive } from './patch.ts';
+import { retryPolicy } from './retry-policy.ts';
+import { idParams, listOf, presentedId, presentedTime, resourceName } from './schema.ts';
+import { toFaults } from './validation.ts';
+import { assertVersion, versionHeaders } from './version.ts';
+
+const settingsInput = z
+  .record(z.string(), z.unknown())
+  .meta({
+    description: 'By type: see `GET /channels/types`. Secrets are write-only.',
+    example: { host: 'smtp.example.com', from: 'tocsin@example.com', to: ['duty@example.com'] },
+  });
+
+const shownChannel = z
+  .strictObject({
+    id: presentedId('channel'),
+    name: z.string(),
+    type: z.enum(channelTypes),
+    settings: z.record(z.string(), z.unknown()).meta({ description: 'Secret fields are `{set, hint}`.' }),
+    active: z.boolean(),
+    status: z.enum(['active', 'inactive']),
+    disabledReason: z.string().nullable(),
+    disabledAt: presentedTime.nullable(),
+    retryPolicy,
+    version: z.int(),
+    createdAt: presentedTime,
+    updatedAt: presentedTime,
+  })
+  .meta({ id: 'Channel' });
+
+/** The allow-list of what leaves the server about a channel. */
+function presentChannel(row: ChannelRow) {
+  const type = storedType(row);
+  return {
+    id: toWireId('channel', row.id),
+    name: row.name,
+    type,
+    settings: { ...row.settings, ...describeSecrets(channelAdapters[type], row.secretHints) },
+    active: row.active,
+    status: row.active ? ('active' as const) : ('inactive' as const),
+    disabledReason: row.disabledReason ?? null,
+    disabledAt: row.disabledAt?.toISOString() ?? null,
+    retryPolicy: row.retryPolicy,
+    version: row.version,
+    createdAt: row.createdAt.toISOString(),
+    updatedAt: row.updatedAt.toISOString(),
+  };
+}
+
+function storedType(row: ChannelRow): ChannelType {
+  if (isChannelType(row.type)) return row.type;
+  throw new Error(`Channel ${row.id} has the unknown type ${row.type}`);
+}
+
+export async function findChannel(em: EntityManager, organizationId: string, id: string): Promise<ChannelRow> {
+  const row = await em.findOne(ChannelEntity, { orgId: organizationId, id, deletedAt: null });
+  if (row === null) throw notFound();
+  return row;
+}
+
+async function lockChannel(em: EntityManager, organizationId: string, id: string): Promise<ChannelRow> {
+  const row = await em.findOne(ChannelEntity, { orgId: organizationId, id, deletedAt: null }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+  if (row === null) throw notFound();
+  return row;
+}
+
+/** Faults of settings by the rules of their type; pointers begin at the body. */
+async function inspectSettings(body: unknown, { destinations }: Pick<Dependencies, 'destinations'>): Promise<readonly Fault[]> {
+  if (typeof body !== 'object' || body === null || !('type' in body) || typeof body.type !== 'string' || !isChannelType(body.type))
+    return [];
+  const settings = 'settings' in body ? body.settings : {};
+  const read = channelAdapters[body.type].readSettings(settings, destinations);
+  return 'issues' in read ? read.issues.flatMap((issue) => toFaults(issue, '/settings')) : [];
+}
+
+/** Puts checked settings into the row: secrets sealed, the rest open. */
+function storeSettings(row: ChannelRow, settings: Record<string, unknown>, { secrets, destinations }: Dependencies): void {
+  const adapter = channelAdapters[storedType(row)];
+  const read = adapter.readSettings(settings, destinations);
+  if ('issues' in read) throw validationFailed(read.issues.flatMap((issue) => toFaults(issue, '/settings')));
+  const split = splitSettings(adapter, read.settings);
+  row.settings = split.open;
+  row.secretHints = hintSecrets(split.secrets);
+  row.secrets = Object.keys(split.secrets).length === 0 ? null : secrets.seal(JSON.stringify(split.secrets), channelSecretsPlace(row));
+}
+
+function openSecrets(row: ChannelRow, secrets: SecretBox): Record<string, unknown> {
+  if (row.secrets === null || row.secrets === undefined) return {};
+  return JSON.parse(secrets.open(row.secrets, channelSecretsPlace(row))) as Record<string, unknown>;
+}
+
+const listChannelTypes = endpoint({
+  name: 'channel.types',
+  method: 'get',
+  path: '/channels/types',
+  tag: 'Channels',
+  summary: 'Channel types with the JSON Schema of their settings',
+  permission: 'monitoring.view',
+  responses: {
+    200: {
+      description: 'All types.',
+      schema: z.strictObject({
+        data: z.array(
+          z.strictObject({
+            type: z.enum(channelTypes),
+            secretFields: z.array(z.string()),
+            settingsSchema: z.record(z.string(), z.unknown()),
+          }),
+        ),
+      }),
+    },
+  },
+  handler: async () => ({
+    body: {
+      data: channelTypes.map((type) => {
+        const { secretFields, settingsSchema } = channelAdapters[type];
+        return { type, secretFields, settingsSchema: z.toJSONSchema(settingsSchema, { io: 'input', unrepresentable: 'any' }) };
+      }),
+    },
+  }),
+});
+
+const listChannels = endpoint({
+  name: 'channel.list',
+  method: 'get',
+  path: '/channels',
+  tag: 'Channels',
+  summary: 'List channels, newest first',
+  permission: 'monitoring.view',
+  query: z.strictObject({ ...pageQuery, type: listOf(z.enum(channelTypes)).optional() }),
+  responses: { 200: { description: 'A page of channels.', schema: pageOf(shownChannel) } },
+  handler: async ({ em, input: { query }, ...context }) => {
+    const page = openPageById(context, query, 'channel.list');
+    const rows = await em.find(
+      ChannelEntity,
+      {
+        orgId: context.principal.organizationId,
+        deletedAt: null,
+        ...(query.type === undefined ? {} : { type: { $in: query.type } }),
+        ...page.where,
+      },
+      page.options,
+    );
+    return { body: page.present(rows, presentChannel) };
+  },
+});
+
+const createChannel = endpoint({
+  name: 'channel.create',
+  method: 'post',
+  path: '/channels',
+  tag: 'Channels',
+  summary: 'Create a channel',
+  permission: 'monitoring.manage',
+  idempotent: true,
+  inspect: inspectSettings,
+  body: z
+    .strictObject({
+      name: resourceName,
+      type: z.enum(channelTypes).meta({ example: 'email' }),
+      settings: settingsInput.default({}),
+      active: z.boolean().default(true),
+      retryPolicy: retryPolicy.default({ kind: 'standard' }),
+    })
+    .meta({ id: 'ChannelCreate' }),
+  responses: { 201: { description: 'The channel.', schema: shownChannel } },
+  handler: async ({ em, principal, input: { body }, now, audit, deps }) => {
+    const row = em.create(ChannelEntity, {
+      id: newId(now.getTime()),
+      orgId: principal.organizationId,
+      name: body.name,
+      nameKey: foldName(body.name),
+      type: body.type,
+      settings: {},
+      secretHints: {},
+      active: body.active,
+      disabledReason: body.active ? null : 'user',
+      disabledAt: body.active ? null : now,
+      retryPolicy: body.retryPolicy,
+      version: 1,
+      createdAt: now,
+      updatedAt: now,
+    });
+    storeSettings(row, body.settings, deps);
+    const after = presentChannel(row);
+    audit({ resource: { type: 'channel', id: row.id, name: row.name }, after });
+    return { body: after, headers: versionHeaders(row) };
+  },
+});
+
+const readChannel = endpoint({
+  name: 'channel.view',
+  method: 'get',
+  path: '/channels/{id}',
+  tag: 'Channels',
+  summary: 'Read a channel',
+  permission: 'monitoring.view',
+  params: idParams('channel'),
+  responses: { 200: { description: 'The channel.', schema: shownChannel } },
+  handler: async ({ em, principal, input }) => {
+    const row = await findChannel(em, principal.organizationId, input.params.id);
+    return { body: presentChannel(row), headers: versionHeaders(row) };
+  },
+});
+
+const updateChannel = endpoint({
+  name: 'channel.update',
+  method: 'patch',
+  path: '/channels/{id}',
+  tag: 'Channels',
+  summary: 'Change a channel',
+  description: 'Within `settings` absent fields stay and `null` clears. The type cannot change.',
+  permission: 'monitoring.manage',
+  conditional: true,
+  params: idParams('channel'),
+  body: z
+    .strictObject({
+      name: resourceName.optional(),
+      settings: settingsInput.optional(),
+      active: z.boolean().optional(),
+      retryPolicy: retryPolicy.optional(),
+    })
+    .meta({ id: 'ChannelPatch' }),
+  responses: { 200: { description: 'The channel as it is now.', schema: shownChannel } },
+  handler: async ({ em, principal, input: { params, body }, ifMatch, now, audit, deps }) => {
+    const row = await lockChannel(em, principal.organizationId, params.id);
+    assertVersion(row, ifMatch);
+    const before = presentChannel(row);
+    row.name = body.name ?? row.name;
+    row.nameKey = foldName(row.name);
+    row.retryPolicy = body.retryPolicy ?? row.retryPolicy;
+    if (body.settings !== undefined) {
+      storeSettings(row, patchSettings({ ...row.settings, ...openSecrets(row, deps.secrets) }, body.settings), deps);
+    }
+    if (body.active !== undefined) switchActive(row, body.active, now);
+    row.version += 1;
+    row.updatedAt = now;
+    const after = presentChannel(row);
+    audit({ resource: { type: 'channel', id: row.id, name: row.name }, before, after });
+    return { body: after, headers: versionHeaders(row) };
+  },
+});
+
+const deleteChannel = endpoint({
+  name: 'channel.delete',
+  method: 'delete',
+  path: '/channels/{id}',
+  tag: 'Channels',
+  summary: 'Delete a channel and its deliveries',
+  description: '409 `in_use` while rules name it, unless forced; forced, the rules lose it.',
+  permission: 'monitoring.manage',
+  conditional: true,
+  params: idParams('channel'),
+  query: z.strictObject({ force: z.stringbool().default(false) }),
+  responses: { 204: { description: 'Deleted.' } },
+  handler: async ({ em, principal, input: { params, query }, ifMatch, now, audit, afterCommit, deps }) => {
+    const { organizationId } = principal;
+    const row = await lockChannel(em, organizationId, params.id);
+    assertVersion(row, ifMatch);
+    const rules = await em.find(
+      RuleEntity,
+      { orgId: organizationId, deletedAt: null, channelIds: { $contains: [row.id] } },
+      { orderBy: { id: 'asc' }, lockMode: LockMode.PESSIMISTIC_WRITE },
+    );
+    if (rules.length > 0 && !query.force) {
+      const faults = rules.map((rule) => ({ pointer: '', code: 'in_use', detail: `rule ${toWireId('rule', rule.id)} "${rule.name}"` }));
+      throw new DomainError('in_use', `${rules.length} rules name this channel.`, { faults });
+    }
+    for (const rule of rules) {
+      rule.channelIds = rule.channelIds.filter((id) => id !== row.id);
+      rule.version += 1;
+      rule.updatedAt = now;
+      audit({ action: 'rule.update', resource: { type: 'rule', id: rule.id, name: rule.name }, changed: ['channelIds'] });
+    }
+    const cancelled = await cancelOpenDeliveries(em, { organizationId, destinationId: row.id, reason: 'destination_deleted' });
+    audit({
+      resource: { type: 'channel', id: row.id, name: row.name },
+      before: presentChannel(row),
+      details: { cancelledDeliveries: cancelled },
+    });
+    row.deletedAt = now;
+    row.active = false;
+    row.secrets = null;
+    afterCommit(() => purgeDeliveries(deps.orm, organizationId, row.id));
+    return {};
+  },
+});
+
+export const channelEndpoints = [listChannelTypes, listChannels, createChannel, readChannel, updateChannel, deleteChannel];

@@ -1,0 +1,64 @@
+import type { MikroORM } from '@mikro-orm/postgresql';
+import type { SecretBox } from '../db/secrets.ts';
+import type { Egress } from '../egress/guard.ts';
+import type { Logger } from '../log.ts';
+import type { UnownedDelivery } from '../temporal/run-starter.ts';
+import type { Authentication } from './authentication.ts';
+import type { Intake } from './intake.ts';
+
+/** What the API needs from the process around it. Tests give fakes for what leaves the process. */
+export interface Dependencies {
+  readonly orm: MikroORM;
+  readonly secrets: SecretBox;
+  readonly log: Logger;
+  readonly authentication: Authentication;
+  readonly intake: Intake;
+  /** What may be saved as a destination. */
+  readonly destinations: Pick<Egress, 'checkUrl' | 'checkMailHost' | 'allowsHost' | 'vetUrl'>;
+  /** Makes one attempt at a destination, outside its history, and waits for the answer. Rejects with `unavailable` without Temporal. */
+  testDestination(destination: TestedDestination): Promise<DestinationTest>;
+  /**
+   * Tells that a person changed a committed delivery: its run looks again, or one is started. What it fails to tell is found by the
+   * relay.
+   */
+  wakeDelivery(delivery: ChangedDelivery): Promise<void>;
+  /** Answers `/readyz`. MUST NOT reject. */
+  readiness(): Promise<Readiness>;
+}
+
+export interface TestedDestination {
+  /** UUIDs. */
+  readonly organizationId: string;
+  readonly kind: 'webhook' | 'channel';
+  readonly id: string;
+  /** `webhook` for webhooks. */
+  readonly channelType: string;
+}
+
+/** What came of a test; secrets are redacted. */
+export interface DestinationTest {
+  readonly success: boolean;
+  readonly statusCode: number | null;
+  readonly errorCode: string | null;
+  /** One line for people. */
+  readonly detail: string | null;
+  readonly durationMs: number;
+  readonly remoteAddress: string | null;
+  readonly requestHeaders: Readonly<Record<string, string>>;
+  readonly requestBody: string | null;
+  readonly responseHeaders: Readonly<Record<string, string>>;
+  readonly responseBody: string | null;
+  readonly responseTruncated: boolean;
+}
+
+export interface ChangedDelivery extends UnownedDelivery {
+  /** The run that owns it; null: none, so one is to be started. */
+  readonly runId: string | null;
+}
+
+export interface Readiness {
+  /** PostgreSQL answers and has this version's schema. Temporal is only reported: events are accepted without it. */
+  readonly ready: boolean;
+  readonly postgres: 'ok' | 'unreachable' | 'not_migrated';
+  readonly temporal: 'ok' | 'unreachable';
+}

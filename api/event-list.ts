@@ -1,0 +1,245 @@
+import type { EntityManager } from '@mikro-orm/postgresql';
+import { sql } from 'kysely';
+import { z } from 'zod';
+import { DecisionEntity, type DecisionRow } from '../db/entities/decision.ts';
+import { DeliveryEntity } from '../db/entities/delivery.ts';
+import { EventEntity, type EventRow } from '../db/entities/event.ts';
+import { notFound } from '../domain/errors.ts';
+import { categories, eventTypes as builtIn } from '../domain/event-type.ts';
+import { toWireId } from '../domain/id.ts';
+import { severities } from '../domain/severity.ts';
+import { endpoint } from './endpoint.ts';
+import { presentReference, presentTarget } from './events.ts';
+import { openPageById, pageOf, pageQuery } from './paging.ts';
+import { idParams, presentedId, presentedTime, time, wireId } from './schema.ts';
+
+const summary = z
+  .strictObject({
+    id: presentedId('event'),
+    type: z.string(),
+    category: z.enum(categories),
+    severity: z.enum(severities),
+    subject: z.string(),
+    source: z.string(),
+    projectId: z.string().nullable(),
+    tenantId: z.string().nullable(),
+    environment: z.string().nullable(),
+    occurredAt: presentedTime,
+    acceptedAt: presentedTime,
+  })
+  .meta({ id: 'EventSummary' });
+
+const detail = summary
+  .extend({
+    postedType: z.string(),
+    message: z.string().nullable(),
+    gitCommitSha: z.string().nullable(),
+    resource: z.unknown(),
+    actor: z.unknown(),
+    labels: z.record(z.string(), z.string()),
+    links: z.array(z.unknown()),
+    data: z.unknown(),
+    audience: z.object({ userIds: z.array(z.string()) }).nullable(),
+    dedupKey: z.string(),
+    groupKey: z.string().nullable(),
+    postedBy: z.object({ type: z.string(), id: z.string() }),
+    decisions: z.array(
+      z.object({
+        target: z.object({ kind: z.string(), id: z.string().nullable(), channelType: z.string().nullable() }),
+        verdict: z.string(),
+        reason: z.string(),
+        winner: z.string().nullable(),
+        losers: z.array(z.string()),
+        deliveryId: z.string().nullable(),
+      }),
+    ),
+    deliveries: z.array(z.object({ id: presentedId('delivery'), status: z.string(), destinationId: z.string(), attemptCount: z.int() })),
+    escalation: z.null(),
+    auditEntries: z.array(z.object({ id: presentedId('audit_entry'), action: z.string(), status: z.string(), recordedAt: presentedTime })),
+  })
+  .meta({ id: 'Event' });
+
+/** Entries shown with an event; the audit list has them all. */
+const maxAuditEntries = 100;
+
+const listEvents = endpoint({
+  name: 'event.list',
+  method: 'get',
+  path: '/events',
+  tag: 'Events',
+  summary: 'List events, newest first',
+  permission: 'events.view',
+  query: z.strictObject({
+    ...pageQuery,
+    type: z.string().max(100).optional(),
+    category: z.enum(categories).optional(),
+    severity: z.enum(severities).optional(),
+    projectId: wireId('project').optional(),
+    from: time.optional(),
+    to: time.optional(),
+  }),
+  responses: { 200: { description: 'A page of events.', schema: pageOf(summary) } },
+  handler: async ({ em, principal, input: { query }, ...context }) => {
+    const page = openPageById({ ...context, principal }, query, 'event.list');
+    const { type, category, severity, projectId, from, to } = query;
+    const acceptedAt = { ...(from === undefined ? {} : { $gte: from }), ...(to === undefined ? {} : { $lt: to }) };
+    const rows = await em.find(
+      EventEntity,
+      {
+        orgId: principal.organizationId,
+        ...(type === undefined ? {} : { type }),
+        ...(category === undefined ? {} : { category }),
+        ...(severity === undefined ? {} : { severity }),
+        ...(projectId === undefined ? {} : { projectId }),
+        ...(from === undefined && to === undefined ? {} : { acceptedAt }),
+        ...page.where,
+      },
+      page.options,
+    );
+    return { body: page.present(rows, presentSummary) };
+  },
+});
+
+const getEvent = endpoint({
+  name: 'event.get',
+  method: 'get',
+  path: '/events/{id}',
+  tag: 'Events',
+  summary: 'An event with its whole trace',
+  description: 'What was decided about it and why, what became of its deliveries, and its audit entries.',
+  permission: 'events.view',
+  params: idParams('event'),
+  responses: { 200: { description: 'The event.', schema: detail } },
+  handler: async ({ em, principal: { organizationId }, input: { params } }) => {
+    const row = await em.findOne(EventEntity, { orgId: organizationId, id: params.id });
+    if (row === null) throw notFound();
+    const decisions = await em.find(DecisionEntity, { orgId: organizationId, eventId: row.id }, { orderBy: { ordinal: 'asc' } });
+    const deliveries = await em.find(DeliveryEntity, { orgId: organizationId, eventId: row.id }, { orderBy: { id: 'asc' } });
+    return {
+      body: {
+        ...presentSummary(row),
+        postedType: row.postedType,
+        message: row.message ?? null,
+        gitCommitSha: row.gitCommitSha ?? null,
+        resource: row.resource ?? null,
+        actor: row.actor ?? null,
+        labels: row.labels,
+        links: row.links,
+        data: row.data === null || row.data === undefined ? null : (JSON.parse(row.data) as unknown),
+        audience: row.audience ? { userIds: row.audience.map((id) => toWireId('user', id)) } : null,
+        dedupKey: row.dedupKey,
+        groupKey: row.groupKey ?? null,
+        postedBy: { type: row.principalType, id: toWireId(row.principalType === 'user' ? 'user' : 'service_account', row.principalId) },
+        decisions: decisions.map((decision) => presentDecisionRow(decision, deliveries)),
+        deliveries: deliveries.map((delivery) => ({
+          id: toWireId('delivery', delivery.id),
+          status: delivery.state,
+          destinationId: toWireId(delivery.destinationKind, delivery.destinationId),
+          attemptCount: delivery.attemptCount,
+        })),
+        escalation: null,
+        auditEntries: await findAuditEntries(em, row.id),
+      },
+    };
+  },
+});
+
+const eventType = z
+  .strictObject({
+    type: z.string(),
+    category: z.enum(categories),
+    feed: z.string(),
+    description: z.string(),
+    audience: z.array(z.string()),
+    defaultSeverity: z.enum(severities),
+    effect: z.string(),
+    family: z.string(),
+    aliases: z.array(z.string()),
+    builtIn: z.boolean(),
+    postedByTocsin: z.boolean(),
+    deprecated: z.boolean(),
+    sample: z.unknown(),
+  })
+  .meta({ id: 'EventType' });
+
+const listEventTypes = endpoint({
+  name: 'event_type.list',
+  method: 'get',
+  path: '/event-types',
+  tag: 'Events',
+  summary: 'The catalogue of event types',
+  permission: 'authenticated',
+  query: z.strictObject({ category: z.enum(categories).optional() }),
+  responses: { 200: { description: 'Every type.', schema: z.strictObject({ data: z.array(eventType), nextCursor: z.null() }) } },
+  handler: async ({ input: { query } }) => ({
+    body: {
+      data: builtIn
+        .filter(({ category }) => query.category === undefined || query.category === category)
+        .map(({ own, ...type }) => ({
+          ...type,
+          audience: [...type.audience],
+          aliases: [...type.aliases],
+          builtIn: true,
+          postedByTocsin: own,
+          deprecated: false,
+          sample: {
+            type: type.type,
+            severity: type.defaultSeverity,
+            subject: type.description,
+            source: 'example',
+            resource: { type: type.family.split('.')[0]!, id: 'api-platform' },
+          },
+        })),
+      nextCursor: null,
+    },
+  }),
+});
+
+export const eventListEndpoints = [listEvents, getEvent, listEventTypes];
+
+function presentSummary(row: EventRow) {
+  return {
+    id: toWireId('event', row.id),
+    type: row.type,
+    category: row.category as (typeof categories)[number],
+    severity: row.severity as (typeof severities)[number],
+    subject: row.subject,
+    source: row.source,
+    projectId: row.projectId ? toWireId('project', row.projectId) : null,
+    tenantId: row.tenantId ?? null,
+    environment: row.environment ?? null,
+    occurredAt: row.occurredAt.toISOString(),
+    acceptedAt: row.acceptedAt.toISOString(),
+  };
+}
+
+function presentDecisionRow(decision: DecisionRow, deliveries: ReadonlyArray<{ id: string; channelType: string }>) {
+  const { targetKind: kind, targetId, verdict, reason, winner, losers, deliveryId } = decision;
+  const channelType =
+    kind === 'webhook' || kind === 'in_app'
+      ? kind
+      : kind === 'user'
+        ? 'in_app'
+        : (deliveries.find(({ id }) => id === deliveryId)?.channelType ?? null);
+  return {
+    target: { kind, id: presentTarget({ kind, id: targetId ?? null, channelType }), channelType },
+    verdict,
+    reason,
+    winner: winner ? presentReference(winner) : null,
+    losers: losers.map(presentReference),
+    deliveryId: deliveryId ? toWireId('delivery', deliveryId) : null,
+  };
+}
+
+async function findAuditEntries(em: EntityManager, eventId: string) {
+  const { rows } = await sql<{ id: string; action: string; status: string; recordedAt: Date }>`
+    select id, action, status, recorded_at as "recordedAt" from audit.entry where correlation_id = ${eventId}
+      order by recorded_at, id limit ${maxAuditEntries}
+  `.execute(em.getKysely());
+  return rows.map(({ id, action, status, recordedAt }) => ({
+    id: toWireId('audit_entry', id),
+    action,
+    status,
+    recordedAt: new Date(recordedAt).toISOString(),
+  }));
+}

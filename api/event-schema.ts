@@ -1,0 +1,117 @@
+import { z } from 'zod';
+import { eventTypes, findEventType } from '../domain/event-type.ts';
+import { findSeverity, severities } from '../domain/severity.ts';
+import { distinct, prose, text, time, wireId } from './schema.ts';
+
+/** How far ahead of our clock an event may claim to have happened. */
+const maxAheadMs = 5 * 60_000;
+
+const shortText = text(1, 256);
+
+const eventType = z
+  .string()
+  .transform((spelling, context) => {
+    const type = findEventType(spelling);
+    if (type === undefined) {
+      context.addIssue({
+        code: 'custom',
+        message: 'is not a known event type; GET /api/v2/event-types lists them',
+        params: { code: 'unknown_event_type' },
+      });
+      return z.NEVER;
+    }
+    if (type.own) {
+      context.addIssue({ code: 'custom', message: 'is posted by Tocsin only', params: { code: 'reserved_event_type' } });
+      return z.NEVER;
+    }
+    return { type, spelling };
+  })
+  .meta({ example: 'deployment.failed' });
+
+const severity = z
+  .string()
+  .transform((word, context) => {
+    const found = findSeverity(word);
+    if (found !== undefined) return found;
+    context.addIssue({
+      code: 'custom',
+      message: `must be one of ${severities.join(', ')}, or a known synonym`,
+      params: { code: 'unknown_severity' },
+    });
+    return z.NEVER;
+  })
+  .meta({ example: 'high' });
+
+/** By code points, so that a letter outside the basic plane counts once. */
+const subject = z
+  .string()
+  .refine((value) => value.length > 0 && value.length <= 512 && Array.from(value).length <= 256, {
+    error: 'must have 1 to 256 characters',
+    params: { code: 'out_of_range' },
+  })
+  .refine((value) => !/[\p{Cc}\u2028\u2029]/u.test(value), {
+    error: 'must not hold control characters',
+    params: { code: 'control_character' },
+  });
+
+const dedupKey = z.string().refine((value) => value.length > 0 && Buffer.byteLength(value) <= 512, {
+  error: 'must have 1 to 512 bytes',
+  params: { code: 'out_of_range' },
+});
+
+const link = z.strictObject({
+  rel: shortText.optional(),
+  href: z.url({ protocol: /^https?$/, error: 'must be an http or https address' }).max(2048),
+  title: shortText.optional(),
+});
+
+const labels = z
+  .record(text(1, 64), z.string().max(256))
+  .refine((value) => Object.keys(value).length <= 32, { error: 'must have at most 32 labels', params: { code: 'too_big' } });
+
+/** `POST /events`, and each member of a batch. */
+export const postedEvent = z
+  .strictObject({
+    type: eventType,
+    severity: severity.optional(),
+    subject: subject.optional(),
+    message: prose(8_192).optional(),
+    source: shortText.optional(),
+    projectId: wireId('project').optional(),
+    tenantId: text(1, 128).optional(),
+    environment: shortText.optional(),
+    gitCommitSha: z
+      .string()
+      .regex(/^[0-9a-fA-F]{7,64}$/, { error: 'must be 7 to 64 hexadecimal digits' })
+      .toLowerCase()
+      .optional(),
+    resource: z.strictObject({ type: text(1, 64), id: shortText, name: shortText.optional() }).optional(),
+    actor: z.strictObject({ type: text(1, 64), id: shortText, name: shortText.optional() }).optional(),
+    labels: labels.optional(),
+    links: z.array(link).max(10).optional(),
+    data: z.json().optional(),
+    dedupKey: dedupKey.optional(),
+    groupKey: dedupKey.optional(),
+    occurredAt: time.optional(),
+    audience: z.strictObject({ userIds: distinct(wireId('user'), { min: 1, max: 100 }) }).optional(),
+  })
+  .meta({
+    example: {
+      type: 'deployment.failed',
+      severity: 'high',
+      subject: 'api-platform 2.0.6 failed in production',
+      environment: 'production',
+      resource: { type: 'deployment', id: 'api-platform' },
+      data: { version: '2.0.6', step: 'migrate' },
+    },
+  });
+
+export type PostedEvent = z.output<typeof postedEvent>;
+
+/** Checks what needs the clock. */
+export function isTooFarAhead(posted: PostedEvent, now: Date): boolean {
+  return posted.occurredAt !== undefined && posted.occurredAt.getTime() > now.getTime() + maxAheadMs;
+}
+
+/** Names that a query may filter by: canonical types. */
+export const knownEventTypes = eventTypes.map(({ type }) => type);

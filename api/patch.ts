@@ -1,0 +1,17 @@
+/** Switches a destination on or off by a person's wish; switching on forgets why it was off. */
+export function switchActive(
+  row: { active: boolean; disabledReason?: string | null | undefined; disabledAt?: Date | null | undefined },
+  active: boolean,
+  now: Date,
+): void {
+  if (row.active === active) return;
+  row.active = active;
+  row.disabledReason = active ? null : 'user';
+  row.disabledAt = active ? null : now;
+}
+
+/** The members that a PATCH gives; what is absent stays as it is. */
+export function definedOnly<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  const given = Object.entries(values).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(given) as { [K in keyof T]?: Exclude<T[K], undefined> };
+}

@@ -1,0 +1,113 @@
+import { DomainError } from '../domain/errors.ts';
+import type { ErrorCode, Fault } from '../domain/errors.ts';
+
+/** `application/problem+json` (RFC 9457) with a stable `code` and, for validation, every violation. */
+export interface Problem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly code: ErrorCode;
+  readonly detail: string;
+  /** The request id, which is also in the log line. */
+  readonly instance: string;
+  readonly errors?: readonly Fault[];
+}
+
+/** The one place where an error becomes an HTTP status. Three titles are a contract with clients and are lower case. */
+export const problems: Readonly<Record<ErrorCode, { readonly status: number; readonly title: string }>> = {
+  malformed_request: { status: 400, title: 'Malformed request' },
+  malformed_json: { status: 400, title: 'Malformed JSON' },
+  missing_organization_context: { status: 400, title: 'missing organization context' },
+  project_not_found: { status: 400, title: 'project not found in active organization' },
+  unauthenticated: { status: 401, title: 'Authentication needed' },
+  permission_denied: { status: 403, title: 'Not allowed' },
+  not_found: { status: 404, title: 'Not found' },
+  method_not_allowed: { status: 405, title: 'Method not allowed' },
+  duplicate_name: { status: 409, title: 'Name taken' },
+  in_use: { status: 409, title: 'Still in use' },
+  wrong_state: { status: 409, title: 'Not possible in this state' },
+  last_owner: { status: 409, title: 'Last owner' },
+  idempotency_key_reused: { status: 409, title: 'Idempotency key used for another request' },
+  too_many_secrets: { status: 409, title: 'Too many secrets' },
+  delivery_in_flight: { status: 409, title: 'Delivery in flight' },
+  already_delivered: { status: 409, title: 'Already delivered' },
+  destination_inactive: { status: 409, title: 'Destination inactive' },
+  payload_expired: { status: 410, title: 'Payload expired' },
+  stale_version: { status: 412, title: 'Changed meanwhile' },
+  payload_too_large: { status: 413, title: 'Payload too large' },
+  unsupported_media_type: { status: 415, title: 'Unsupported media type' },
+  validation_failed: { status: 422, title: 'Validation failed' },
+  tree_too_small: { status: 422, title: 'Beyond the end of the log' },
+  rate_limited: { status: 429, title: 'Too many requests' },
+  internal: { status: 500, title: 'Internal error' },
+  unavailable: { status: 503, title: 'Not available now' },
+};
+
+/** What of an error may be shown. An unknown error says nothing but where to look: its cause is for the log. */
+export function toProblem(error: unknown, requestId: string): Problem {
+  const known = error instanceof DomainError ? error : asKnown(error);
+  const { status, title } = problems[known.code];
+  return {
+    type: 'about:blank',
+    title,
+    status,
+    code: known.code,
+    detail: known.code === 'internal' ? `Something failed here. The request id is ${requestId}.` : known.detail,
+    instance: requestId,
+    ...(known.faults === undefined ? {} : { errors: known.faults }),
+  };
+}
+
+/** Seconds for the `Retry-After` header; undefined when the answer carries none. */
+export function retryAfterSeconds(error: unknown): number | undefined {
+  const known = error instanceof DomainError ? error : asKnown(error);
+  if (known.code !== 'rate_limited' && known.code !== 'unavailable') return undefined;
+  return known.retryAfterSeconds ?? 1;
+}
+
+/** Errors of the database that mean something to a caller; everything else is `internal`. */
+function asKnown(error: unknown): DomainError {
+  const facts = databaseFacts(error);
+  if (facts.code === '23505' && facts.constraint?.endsWith('_name')) {
+    const faults = [{ pointer: '/name', code: 'duplicate_name', detail: 'is taken' }];
+    return new DomainError('duplicate_name', 'The name is taken.', { faults, cause: error });
+  }
+  if (isUnreachable(facts)) {
+    return new DomainError('unavailable', 'The database cannot be reached; nothing was changed.', { retryAfterSeconds: 1, cause: error });
+  }
+  return new DomainError('internal', '', { cause: error });
+}
+
+interface DatabaseFacts {
+  readonly code: string | undefined;
+  readonly constraint: string | undefined;
+  readonly message: string;
+}
+
+/** The driver wraps errors; the fields of interest are on the first in the chain of causes that has a code. */
+function databaseFacts(error: unknown): DatabaseFacts {
+  for (let current = error; current instanceof Error; current = current.cause) {
+    const code = 'code' in current && typeof current.code === 'string' ? current.code : undefined;
+    const constraint = 'constraint' in current && typeof current.constraint === 'string' ? current.constraint : undefined;
+    if (code !== undefined || current.cause === undefined) return { code, constraint, message: current.message };
+  }
+  return { code: undefined, constraint: undefined, message: '' };
+}
+
+const unreachableCodes = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ENOTFOUND',
+  'ENOENT',
+  'ETIMEDOUT',
+  '53300',
+  '57P01',
+  '57P02',
+  '57P03',
+]);
+
+function isUnreachable({ code, message }: DatabaseFacts): boolean {
+  if (code !== undefined) return unreachableCodes.has(code) || code.startsWith('08');
+  return /^Connection terminated|^timeout exceeded when trying to connect|^Client has encountered a connection error/.test(message);
+}

@@ -1,0 +1,109 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { ownTargets, type ServerConfig } from '../config.ts';
+import { openDatabase, pendingMigrations } from '../db/mikro-orm.config.ts';
+import { createSecretBox } from '../db/secrets.ts';
+import { createEgress } from '../egress/guard.ts';
+import type { Logger } from '../log.ts';
+import type { TemporalClient } from '../temporal/connection.ts';
+import { runDestinationTest } from '../temporal/destination-test.ts';
+import { wakeRun } from '../temporal/wake.ts';
+import type { RunStarter } from '../temporal/run-starter.ts';
+import { createApp } from './app.ts';
+import { createAuthentication } from './authentication.ts';
+import type { DestinationTest, Readiness } from './dependencies.ts';
+import { endpoints } from './endpoints.ts';
+import { createIntake } from './intake.ts';
+
+export interface ApiOptions {
+  config: ServerConfig;
+  log: Logger;
+  temporal: TemporalClient;
+  starter: Pick<RunStarter, 'offer'>;
+}
+
+export interface RunningApi {
+  /** `http://host:port` */
+  url: string;
+  /** Takes no new requests, answers those under way, closes its pool. */
+  stop(): Promise<void>;
+}
+
+const poolMax = 12;
+const probeMs = 1_000;
+const stopMs = 10_000;
+
+/** Listens, and returns when requests are answered. @throws one clear sentence when the port is taken. */
+export async function startApi({ config, log, temporal, starter }: ApiOptions): Promise<RunningApi> {
+  const orm = await openDatabase({ databaseUrl: config.databaseUrl, role: 'tocsin_app', poolMax, applicationName: 'tocsin_api' });
+  const secrets = createSecretBox(config.secretKeys);
+  // Judges addresses when they are saved; the worker judges again when it sends.
+  const egress = createEgress({
+    allow: config.egressAllow,
+    deniedTargets: ownTargets(config),
+    requireHttps: config.requireHttps,
+    now: Date.now,
+    log,
+  });
+  const app = createApp({
+    orm,
+    secrets,
+    log,
+    destinations: egress,
+    testDestination: async ({ organizationId, kind, id, channelType }) =>
+      runDestinationTest<DestinationTest>(temporal, orm, { organizationId, kind, destinationId: id, channelType }),
+    wakeDelivery: async (delivery) => {
+      if (delivery.runId === null) starter.offer([delivery]);
+      else await wakeRun(temporal, delivery.runId);
+    },
+    authentication: createAuthentication({ orm, log }),
+    intake: createIntake({ orm, secrets, starter }),
+    endpoints,
+    readiness,
+  });
+  const server = createServer(app.express);
+  // Longer than load balancers keep an idle connection, so that they never send into one that closes.
+  server.keepAliveTimeout = 75_000;
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const taken = error.code === 'EADDRINUSE';
+      reject(taken ? new Error(`Port ${config.port} on ${config.host} is taken; set TOCSIN_PORT to another one, or to 0 for any.`) : error);
+    });
+    server.listen(config.port, config.host, resolve);
+  });
+  const { port } = server.address() as AddressInfo;
+
+  async function readiness(): Promise<Readiness> {
+    const [postgres, temporalState] = await Promise.all([probePostgres(), probeTemporal()]);
+    return { ready: postgres === 'ok', postgres, temporal: temporalState };
+  }
+  async function probePostgres(): Promise<Readiness['postgres']> {
+    try {
+      return (await pendingMigrations(orm)).length === 0 ? 'ok' : 'not_migrated';
+    } catch {
+      return 'unreachable';
+    }
+  }
+  async function probeTemporal(): Promise<Readiness['temporal']> {
+    try {
+      await temporal.withDeadline(probeMs, async () => temporal.client.workflowService.getSystemInfo({}));
+      return 'ok';
+    } catch {
+      return 'unreachable';
+    }
+  }
+
+  return {
+    url: `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`,
+    async stop() {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeIdleConnections();
+      const timer = setTimeout(() => server.closeAllConnections(), stopMs);
+      await closed;
+      clearTimeout(timer);
+      await app.settled();
+      await egress.close();
+      await orm.close(true);
+    },
+  };
+}

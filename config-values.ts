@@ -1,0 +1,139 @@
+/** How the text of one environment variable becomes a value. A parser throws a plain sentence fragment ("must be …"); it MUST NOT repeat the text, which may be a secret. */
+import { isIP } from 'node:net';
+
+export type Parse<T> = (text: string) => T;
+
+/** Any text of at most `max` characters, without control characters. */
+export function text(max = 4096): Parse<string> {
+  return (value) => {
+    if (value.length > max || /\p{Cc}/u.test(value)) throw new Error(`must be plain text of at most ${max} characters`);
+    return value;
+  };
+}
+
+/** A whole number within [min, max]. */
+export function integer(min: number, max: number): Parse<number> {
+  return (value) => {
+    const number = Number(value);
+    if (!/^\d+$/.test(value) || number < min || number > max) throw new Error(`must be a whole number from ${min} to ${max}`);
+    return number;
+  };
+}
+
+/** One of a closed set of words. */
+export function oneOf<const T extends string>(words: readonly T[]): Parse<T> {
+  return (value) => {
+    const word = words.find((each) => each === value);
+    if (word === undefined) throw new Error(`must be one of ${words.join(', ')}`);
+    return word;
+  };
+}
+
+/** `on` or `off`, with the spellings people try. */
+export function onOff(value: string): boolean {
+  if (/^(on|true|yes|1)$/i.test(value)) return true;
+  if (/^(off|false|no|0)$/i.test(value)) return false;
+  throw new Error('must be on or off');
+}
+
+const durationPattern = /^P(?=\d|T\d)(?:(\d+)W)?(?:(\d+)D)?(?:T(?=\d)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d{1,3})?)S)?)?$/;
+
+/** Milliseconds of an ISO 8601 duration in weeks, days, hours, minutes and seconds; a year or month has no fixed length and is refused. */
+export function durationMs(min: number, max: number): Parse<number> {
+  return (value) => {
+    const match = durationPattern.exec(value);
+    if (match === null) throw new Error('must be an ISO 8601 duration such as PT30S, PT5M or PT4H');
+    const [weeks, days, hours, minutes, seconds] = match.slice(1).map((part) => Number(part ?? 0)) as [
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
+    const ms = Math.round((((weeks * 7 + days) * 24 + hours) * 60 + minutes) * 60_000 + seconds * 1000);
+    if (ms < min || ms > max) throw new Error(`must be a duration from ${min / 1000} to ${max / 1000} seconds`);
+    return ms;
+  };
+}
+
+/** A comma-separated list of at least `min` and at most `max` members; the fault names the member's position. */
+export function list<T>(member: Parse<T>, { min, max }: { min: number; max: number }): Parse<readonly T[]> {
+  return (value) => {
+    const parts = value.split(',').map((part) => part.trim());
+    if (parts.at(-1) === '') parts.pop();
+    if (parts.length < min || parts.length > max) throw new Error(`must have ${min} to ${max} members separated by commas`);
+    const members = parts.map((part, index) => {
+      try {
+        return member(part);
+      } catch (error) {
+        throw new Error(`member ${index + 1} ${(error as Error).message}`, { cause: error });
+      }
+    });
+    return Object.freeze(members);
+  };
+}
+
+/** An absolute URL with one of the schemes, given without a colon. Kept as text: drivers parse it their own way. */
+export function url(...schemes: string[]): Parse<string> {
+  return (value) => {
+    if (!URL.canParse(value) || !schemes.includes(new URL(value).protocol.slice(0, -1)) || new URL(value).hostname === '')
+      throw new Error(`must be a URL beginning with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`);
+    return value;
+  };
+}
+
+const namePattern = /^(?!-)[\p{L}\p{N}_.-]{1,253}$/u;
+
+/** A host name or an IP address without brackets. */
+export function host(value: string): string {
+  if (isIP(value) === 0 && !namePattern.test(value)) throw new Error('must be a host name or an IP address');
+  return value;
+}
+
+/** `host:port` or `[v6]:port`. */
+export function hostAndPort(value: string): string {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(value);
+  if (match === null || Number(match[3]) < 1 || Number(match[3]) > 65_535) throw new Error('must be host:port');
+  const name = match[1] ?? match[2]!;
+  if (match[1] !== undefined && isIP(name) !== 6) throw new Error('must have an IPv6 address between its brackets');
+  host(name);
+  return value;
+}
+
+/** What the egress guard may be opened for: a CIDR block, a host or address, or one port of it. */
+export function egressTarget(value: string): string {
+  const [address = '', bits, ...rest] = value.split('/');
+  if (bits !== undefined) {
+    const family = isIP(address);
+    if (family === 0 || rest.length > 0 || !/^\d{1,3}$/.test(bits) || Number(bits) > (family === 4 ? 32 : 128))
+      throw new Error('must be a CIDR block such as 10.20.0.0/16, a host, or host:port');
+    return value;
+  }
+  if (isIP(value) !== 0 || !value.includes(':')) return host(value);
+  return hostAndPort(value);
+}
+
+/** A name of one word, as namespaces have. */
+export function word(value: string): string {
+  if (!/^[A-Za-z0-9][A-Za-z0-9_.-]{1,99}$/.test(value)) throw new Error('must be 2 to 100 letters, digits, dots, hyphens or underscores');
+  return value;
+}
+
+/** An API key a person chose. */
+export function apiKey(value: string): string {
+  if (!/^tsn_[A-Za-z0-9_-]{32,200}$/.test(value)) throw new Error('must be tsn_ and 32 to 200 letters, digits, hyphens or underscores');
+  return value;
+}
+
+/** `id:key,…`: keys for encryption at rest, 32 bytes in base64 each, under a short id that is stored beside what it encrypted. */
+export function secretKeys(value: string): ReadonlyArray<{ readonly id: string; readonly key: Buffer }> {
+  const keys = list(secretKey, { min: 1, max: 16 })(value);
+  if (new Set(keys.map(({ id }) => id)).size < keys.length) throw new Error('must not use one key id twice');
+  return keys;
+}
+
+function secretKey(value: string): { id: string; key: Buffer } {
+  const match = /^([A-Za-z0-9_-]{1,32}):([A-Za-z0-9+/]{43}=?)$/.exec(value);
+  if (match === null) throw new Error('must be id:key, the key being 32 bytes in base64 (openssl rand -base64 32)');
+  return Object.freeze({ id: match[1]!, key: Buffer.from(match[2]!, 'base64') });
+}

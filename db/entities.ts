@@ -1,0 +1,37 @@
+import { ApiKeyEntity } from './entities/api-key.ts';
+import { AttemptEntity } from './entities/attempt.ts';
+import { ChannelEntity } from './entities/channel.ts';
+import { DecisionEntity } from './entities/decision.ts';
+import { DeliveryEntity } from './entities/delivery.ts';
+import { EventEntity } from './entities/event.ts';
+import { IdempotencyEntity } from './entities/idempotency.ts';
+import { LoopStatusEntity } from './entities/loop-status.ts';
+import { MemberEntity } from './entities/member.ts';
+import { NotificationEntity, NotificationReadEntity } from './entities/notification.ts';
+import { OrganizationEntity } from './entities/organization.ts';
+import { ProjectEntity } from './entities/project.ts';
+import { RuleEntity } from './entities/rule.ts';
+import { ServiceAccountEntity } from './entities/service-account.ts';
+import { WebhookEntity } from './entities/webhook.ts';
+import { WorkerLeaseEntity } from './entities/worker-lease.ts';
+
+/** Every entity, named: discovery by file pattern would need the compiled paths and hide a missing one. */
+export const entities = [
+  OrganizationEntity,
+  ProjectEntity,
+  MemberEntity,
+  ServiceAccountEntity,
+  ApiKeyEntity,
+  IdempotencyEntity,
+  WebhookEntity,
+  ChannelEntity,
+  RuleEntity,
+  EventEntity,
+  DecisionEntity,
+  DeliveryEntity,
+  AttemptEntity,
+  NotificationEntity,
+  NotificationReadEntity,
+  WorkerLeaseEntity,
+  LoopStatusEntity,
+];

@@ -1,0 +1,32 @@
+import { defineEntity, type InferEntity, p } from '@mikro-orm/core';
+
+/** An in-app item. Without `userId` it is every member's, with a read mark of their own each. */
+export const NotificationEntity = defineEntity({
+  name: 'Notification',
+  tableName: 'notification',
+  properties: {
+    orgId: p.uuid().primary(),
+    id: p.uuid().primary(),
+    userId: p.uuid().nullable(),
+    eventId: p.uuid(),
+    type: p.text(),
+    feed: p.text(),
+    severity: p.text(),
+    projectId: p.uuid().nullable(),
+    subject: p.text(),
+    message: p.text().nullable(),
+    createdAt: p.datetime(3),
+  },
+});
+export type NotificationRow = InferEntity<typeof NotificationEntity>;
+
+export const NotificationReadEntity = defineEntity({
+  name: 'NotificationRead',
+  tableName: 'notification_read',
+  properties: {
+    orgId: p.uuid().primary(),
+    userId: p.uuid().primary(),
+    notificationId: p.uuid().primary(),
+    readAt: p.datetime(3),
+  },
+});

@@ -1,0 +1,94 @@
+import type { EntityManager } from '@mikro-orm/postgresql';
+import { sql } from 'kysely';
+import type { AcceptedEvent } from '../../domain/event.ts';
+import type { Decision } from '../../domain/routing.ts';
+
+/** One event with all that its acceptance writes besides its audit entry. */
+export interface IntakeRecord {
+  event: AcceptedEvent;
+  principal: { type: string; id: string };
+  /** The rendered webhook body: these bytes are what every delivery of the event sends. */
+  body: Buffer;
+  decisions: Array<Decision & { deliveryId: string | null }>;
+  deliveries: IntakeDelivery[];
+  notifications: Array<{ id: string; userId: string | null }>;
+}
+
+export interface IntakeDelivery {
+  id: string;
+  destinationKind: 'webhook' | 'channel';
+  destinationId: string;
+  channelType: string;
+  /** `delivered` for in-app channels, whose notification is written here and now. */
+  state: 'pending' | 'delivered';
+}
+
+/** Writes events with their decisions, deliveries and notifications: one statement whatever their number. */
+export async function insertIntake(em: EntityManager, organizationId: string, records: readonly IntakeRecord[]): Promise<void> {
+  const event = <T>(value: (record: IntakeRecord) => T): T[] => records.map(value);
+  const decisions = records.flatMap(({ event: { id }, decisions }) => decisions.map((one, ordinal) => ({ ...one, eventId: id, ordinal })));
+  const decision = <T>(value: (one: (typeof decisions)[number]) => T): T[] => decisions.map(value);
+  const deliveries = records.flatMap(({ event: { id, type, acceptedAt }, deliveries }) =>
+    deliveries.map((one) => ({ ...one, eventId: id, eventType: type, at: time(acceptedAt) })),
+  );
+  const delivery = <T>(value: (one: (typeof deliveries)[number]) => T): T[] => deliveries.map(value);
+  const notifications = records.flatMap(({ event: about, notifications }) => notifications.map((one) => ({ ...one, about })));
+  const notification = <T>(value: (one: (typeof notifications)[number]) => T): T[] => notifications.map(value);
+  await sql`
+    with events as (
+      insert into event (org_id, id, project_id, tenant_id, type, posted_type, category, severity, subject, message, source, environment,
+          git_commit_sha, resource, actor, labels, links, data, audience, dedup_key, group_key, occurred_at, accepted_at, principal_type,
+          principal_id, body)
+        select ${organizationId}, id, project_id, tenant_id, type, posted_type, category, severity, subject, message, source, environment,
+            git_commit_sha, resource, actor, labels, links, data, string_to_array(audience, ',')::uuid[], dedup_key, group_key, occurred_at,
+            accepted_at, principal_type, principal_id, body
+          from unnest(
+            ${event((r) => r.event.id)}::uuid[], ${event((r) => r.event.projectId)}::uuid[], ${event((r) => r.event.tenantId)}::text[],
+            ${event((r) => r.event.type)}::text[], ${event((r) => r.event.postedType)}::text[], ${event((r) => r.event.category)}::text[],
+            ${event((r) => r.event.severity)}::text[], ${event((r) => r.event.subject)}::text[], ${event((r) => r.event.message)}::text[],
+            ${event((r) => r.event.source)}::text[], ${event((r) => r.event.environment)}::text[], ${event((r) => r.event.gitCommitSha)}::text[],
+            ${event((r) => json(r.event.resource))}::jsonb[], ${event((r) => json(r.event.actor))}::jsonb[],
+            ${event((r) => json(r.event.labels))}::jsonb[], ${event((r) => json(r.event.links))}::jsonb[], ${event((r) => r.event.data)}::text[],
+            ${event((r) => r.event.audience?.join(',') ?? null)}::text[], ${event((r) => r.event.dedupKey)}::text[],
+            ${event((r) => r.event.groupKey)}::text[], ${event((r) => time(r.event.occurredAt))}::timestamptz[],
+            ${event((r) => time(r.event.acceptedAt))}::timestamptz[], ${event((r) => r.principal.type)}::text[],
+            ${event((r) => r.principal.id)}::uuid[], ${event((r) => r.body)}::bytea[]
+          ) as e (id, project_id, tenant_id, type, posted_type, category, severity, subject, message, source, environment, git_commit_sha,
+            resource, actor, labels, links, data, audience, dedup_key, group_key, occurred_at, accepted_at, principal_type, principal_id, body)
+    ),
+    decisions as (
+      insert into decision (org_id, event_id, ordinal, target_kind, target_id, verdict, reason, winner, losers, until, delivery_id)
+        select ${organizationId}, * from unnest(
+          ${decision((one) => one.eventId)}::uuid[], ${decision((one) => one.ordinal)}::smallint[], ${decision((one) => one.target.kind)}::text[],
+          ${decision((one) => one.target.id)}::uuid[], ${decision((one) => one.verdict)}::text[], ${decision((one) => one.reason)}::text[],
+          ${decision((one) => one.winner)}::text[], ${decision((one) => JSON.stringify(one.losers))}::jsonb[],
+          ${decision((one) => (one.until === null ? null : time(one.until)))}::timestamptz[], ${decision((one) => one.deliveryId)}::uuid[])
+    ),
+    deliveries as (
+      insert into delivery (org_id, id, event_id, event_type, destination_kind, destination_id, channel_type, state, created_at,
+          next_attempt_at, finished_at)
+        select ${organizationId}, id, event_id, event_type, destination_kind, destination_id, channel_type, state, at,
+            case when state = 'pending' then at end, case when state = 'delivered' then at end
+          from unnest(
+            ${delivery((one) => one.id)}::uuid[], ${delivery((one) => one.eventId)}::uuid[], ${delivery((one) => one.eventType)}::text[],
+            ${delivery((one) => one.destinationKind)}::text[], ${delivery((one) => one.destinationId)}::uuid[],
+            ${delivery((one) => one.channelType)}::text[], ${delivery((one) => one.state)}::text[], ${delivery((one) => one.at)}::timestamptz[]
+          ) as d (id, event_id, event_type, destination_kind, destination_id, channel_type, state, at)
+    )
+    insert into notification (org_id, id, user_id, event_id, type, feed, severity, project_id, subject, message, created_at)
+      select ${organizationId}, * from unnest(
+        ${notification((one) => one.id)}::uuid[], ${notification((one) => one.userId)}::uuid[], ${notification((one) => one.about.id)}::uuid[],
+        ${notification((one) => one.about.type)}::text[], ${notification((one) => one.about.feed)}::text[],
+        ${notification((one) => one.about.severity)}::text[], ${notification((one) => one.about.projectId)}::uuid[],
+        ${notification((one) => one.about.subject)}::text[], ${notification((one) => one.about.message)}::text[],
+        ${notification((one) => time(one.about.acceptedAt))}::timestamptz[])
+  `.execute(em.getKysely());
+}
+
+function time(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
+function json(value: unknown): string | null {
+  return value === null ? null : JSON.stringify(value);
+}

@@ -1,0 +1,73 @@
+import type { EntityManager } from '@mikro-orm/postgresql';
+import { sql } from 'kysely';
+import type { Category } from '../../domain/event-type.ts';
+import type { RoutingFacts } from '../../domain/routing.ts';
+import type { Severity } from '../../domain/severity.ts';
+import { ChannelEntity } from '../entities/channel.ts';
+import { MemberEntity } from '../entities/member.ts';
+import { ProjectEntity } from '../entities/project.ts';
+import { RuleEntity } from '../entities/rule.ts';
+import { WebhookEntity } from '../entities/webhook.ts';
+
+/** What intake needs to know of an organization, with the version of the configuration it was read at. */
+export interface OrganizationFacts {
+  version: string;
+  routing: RoutingFacts;
+  projectIds: ReadonlySet<string>;
+}
+
+const maxCached = 1_000;
+
+/**
+ * The facts of an organization, kept per process. Each read compares the organization's configuration version inside the caller's
+ * transaction, so a committed change decides every event accepted after it, in every process.
+ */
+export function createFactsCache(): (em: EntityManager, organizationId: string) => Promise<OrganizationFacts> {
+  const known = new Map<string, OrganizationFacts>();
+  return async (em, organizationId) => {
+    const version = await readVersion(em);
+    const cached = known.get(organizationId);
+    if (cached?.version === version) return cached;
+    const facts = await readFacts(em, version);
+    if (known.size >= maxCached) known.delete(known.keys().next().value!);
+    known.set(organizationId, facts);
+    return facts;
+  };
+}
+
+async function readVersion(em: EntityManager): Promise<string> {
+  const { rows } = await sql<{ version: string }>`select version::text from routing_version`.execute(em.getKysely());
+  return rows[0]?.version ?? '0';
+}
+
+// Read after the version: a change committed in between makes the facts newer than their label, and the next read replaces them.
+async function readFacts(em: EntityManager, version: string): Promise<OrganizationFacts> {
+  const webhooks = await em.find(WebhookEntity, { deletedAt: null }, { fields: ['id', 'version', 'active', 'eventTypes', 'projectIds'] });
+  const channels = await em.find(ChannelEntity, { deletedAt: null }, { fields: ['id', 'version', 'type', 'active'] });
+  const rules = await em.find(RuleEntity, { deletedAt: null }, { orderBy: { position: 'asc', id: 'asc' } });
+  const members = await em.find(MemberEntity, { status: 'active' }, { fields: ['id'] });
+  const projects = await em.find(ProjectEntity, { deletedAt: null }, { fields: ['id'] });
+  return {
+    version,
+    routing: {
+      webhooks: webhooks.map(({ id, version, active, eventTypes, projectIds }) => ({ id, version, active, eventTypes, projectIds })),
+      channels: new Map(channels.map(({ id, version, type, active }) => [id, { id, version, type, active }])),
+      rules: rules.map((rule) => ({
+        id: rule.id,
+        version: rule.version,
+        name: rule.name,
+        enabled: rule.enabled,
+        position: rule.position,
+        types: rule.types,
+        categories: rule.categories as Category[],
+        projectIds: rule.projectIds,
+        minSeverity: rule.minSeverity as Severity | null,
+        matchers: rule.matchers,
+        channelIds: rule.channelIds,
+        stop: rule.stop,
+      })),
+      activeMemberIds: new Set(members.map(({ id }) => id)),
+    },
+    projectIds: new Set(projects.map(({ id }) => id)),
+  };
+}

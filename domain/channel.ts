@@ -1,0 +1,55 @@
+/** Channel types and what an adapter can tell about itself. The adapters are in channels/. */
+
+/** One entry per adapter; a new type is added here, in channels/index.ts and as its own file. */
+export const channelTypes = ['in_app', 'email', 'webhook', 'slack'] as const;
+export type ChannelType = (typeof channelTypes)[number];
+
+export function isChannelType(text: string): text is ChannelType {
+  return (channelTypes as readonly string[]).includes(text);
+}
+
+/** What a channel type can do beyond sending once. */
+export interface ChannelCapabilities {
+  /** A sent message can be changed. */
+  readonly edit: boolean;
+  /** A sent message can be answered in its thread. */
+  readonly followUp: boolean;
+  /** The provider recognizes a repeated message by itself. */
+  readonly providerDedup: boolean;
+  /** Success is in the body of the answer, not in its status. */
+  readonly bodyDecides: boolean;
+}
+
+/** How much a provider takes: `count` per `perSeconds`, up to `burst` at once. */
+export interface ChannelLimit {
+  readonly count: number;
+  readonly perSeconds: number;
+  readonly burst: number;
+}
+
+/** Why a URL is not accepted as a destination; at save the API answers these as the code of a fault. */
+export type UrlFaultReason =
+  | 'invalid_url'
+  | 'invalid_scheme'
+  | 'https_required'
+  | 'user_info'
+  | 'fragment'
+  | 'url_too_long'
+  | 'blocked_port'
+  | 'blocked_address'
+  | 'unexpected_host';
+
+export interface UrlFault {
+  readonly reason: UrlFaultReason;
+  readonly detail: string;
+}
+
+/** What the process allows as a destination; egress/ implements it, adapters ask it when settings are saved. */
+export interface DestinationPolicy {
+  /** The fault of an http(s) URL, or undefined. Names are not resolved here: addresses are judged when connecting. */
+  checkUrl(text: string): UrlFault | undefined;
+  /** The fault of an SMTP server, or undefined. */
+  checkMailHost(host: string, port: number): UrlFault | undefined;
+  /** The operator's configuration names this very host: rules that exist to protect against mistakes do not apply. */
+  allowsHost(host: string, port: number): boolean;
+}

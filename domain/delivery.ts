@@ -1,0 +1,208 @@
+import { nextAttempt, type RetryConfiguration, type RetryPolicy } from './retry.ts';
+
+export const deliveryStates = ['pending', 'in_flight', 'retrying', 'held', 'delivered', 'failed', 'cancelled'] as const;
+export type DeliveryState = (typeof deliveryStates)[number];
+
+/** States in which nothing more happens by itself. */
+export const terminalStates = ['delivered', 'failed', 'cancelled'] as const satisfies readonly DeliveryState[];
+
+/** How one attempt ended, in the terms of the retry policy. */
+export type Outcome = 'delivered' | 'retryable' | 'rejected';
+
+export const deliveryErrorCodes = [
+  // the receiver answered
+  'http_4xx',
+  'http_5xx',
+  'redirect_refused',
+  'rate_limited',
+  'gone',
+  'payload_too_large',
+  'aborted_by_receiver',
+  'receiver_request',
+  'provider_error',
+  'message_rejected',
+  'auth_failed',
+  'destination_gone',
+  'smtp_4yz',
+  'smtp_5yz',
+  // delivered, but not to everybody
+  'partial',
+  // it did not come to an answer
+  'protocol_error',
+  'dns_error',
+  'connect_refused',
+  'connect_timeout',
+  'tls_error',
+  'reset',
+  'timeout',
+  'blocked_address',
+  'interrupted',
+  // nothing could be sent
+  'secret_unavailable',
+  'config_invalid',
+  'render_failed',
+] as const;
+export type DeliveryErrorCode = (typeof deliveryErrorCodes)[number];
+
+/** What an adapter makes of an answer, or of its absence. */
+export interface Classification {
+  readonly outcome: Outcome;
+  readonly errorCode?: DeliveryErrorCode | undefined;
+  /** For people; already free of secrets as far as Tocsin wrote it. */
+  readonly detail?: string | undefined;
+  /** The receiver's own wish; only on `retryable`. */
+  readonly retryAfterMs?: number | undefined;
+  /** What the fault says about later messages to the same destination. */
+  readonly scope?: 'message' | 'destination' | 'auth' | undefined;
+  /** The receiver wants nothing more: the destination is switched off with this reason and its open deliveries are cancelled. */
+  readonly disableDestination?: 'gone' | 'receiver_request' | undefined;
+  /** An answer may have been lost: the receiver may have the message already. */
+  readonly possibleDuplicate?: boolean | undefined;
+  /** The failure was not the message's: its place in the schedule is kept, within the bounds of `settleAttempt`. */
+  readonly sparesSchedule?: boolean | undefined;
+  /** What the provider needs to find the message again; replaces the stored one. */
+  readonly providerRef?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** Everything that can happen to a delivery. */
+export type DeliveryChange =
+  | { readonly kind: 'begin' }
+  /** A gate is closed. */
+  | { readonly kind: 'hold' }
+  /** Held for too long. */
+  | { readonly kind: 'expire' }
+  | { readonly kind: 'cancel' }
+  /** By a person; `force` sends again what was delivered. */
+  | { readonly kind: 'retry'; readonly force: boolean }
+  | { readonly kind: 'finish'; readonly to: 'delivered' | 'retrying' | 'held' | 'failed' | 'cancelled' };
+
+/** Why a change is refused; the first two are answers of the API. */
+export type RefusedChange = 'delivery_in_flight' | 'already_delivered' | 'wrong_state';
+
+/** The one place that knows which state follows which. Writers make each update conditional on the state they read. */
+export function nextState(from: DeliveryState, change: DeliveryChange): { to: DeliveryState } | { refused: RefusedChange } {
+  const waiting = from === 'pending' || from === 'retrying' || from === 'held';
+  switch (change.kind) {
+    case 'begin':
+      return waiting ? { to: 'in_flight' } : { refused: 'wrong_state' };
+    case 'hold':
+      return waiting ? { to: 'held' } : { refused: 'wrong_state' };
+    case 'expire':
+      return from === 'held' ? { to: 'failed' } : { refused: 'wrong_state' };
+    case 'cancel':
+      if (from === 'in_flight') return { refused: 'delivery_in_flight' };
+      return waiting ? { to: 'cancelled' } : { refused: 'wrong_state' };
+    case 'retry':
+      if (from === 'in_flight') return { refused: 'delivery_in_flight' };
+      if (from === 'delivered' && !change.force) return { refused: 'already_delivered' };
+      return { to: 'pending' };
+    case 'finish':
+      return from === 'in_flight' ? { to: change.to } : { refused: 'wrong_state' };
+  }
+}
+
+/** Failures that keep their place in the schedule do so this often in a cycle, or in all this long, before they count like any other. */
+const sparedInterruptions = 3;
+const sparedRateLimits = 20;
+const sparedRateLimitMs = 6 * 3_600_000;
+
+/** A delivery as it stands when its attempt ends. Counters are those of the cycle. */
+export interface DeliveryProgress {
+  /** Index in the policy's delays of the attempt that ended. */
+  readonly schedulePos: number;
+  readonly interruptions: number;
+  readonly rateLimits: number;
+  readonly acceptedAtMs: number;
+  /** Somebody asked for cancelling while the attempt was under way. */
+  readonly cancelRequested: boolean;
+}
+
+export interface SettleInput {
+  readonly progress: DeliveryProgress;
+  /** `not_sent`: the attempt was begun but never left; nothing is consumed. */
+  readonly result: Classification | { readonly outcome: 'not_sent' };
+  readonly policy: RetryPolicy;
+  readonly configuration: RetryConfiguration;
+  /** 0 <= u < 1, from `jitterFraction`. */
+  readonly u: number;
+  /** When the attempt ended. */
+  readonly nowMs: number;
+}
+
+/** Named reasons for what follows an attempt; they reach the row, the log line and the timer's summary. */
+export type SettleReason =
+  | 'delivered'
+  | 'retry_scheduled'
+  | 'retry_after'
+  | 'rate_limited'
+  | 'interrupted'
+  | 'not_sent'
+  | 'schedule_exhausted'
+  | 'rejected'
+  | 'cancel_requested';
+
+interface Counters {
+  readonly reason: SettleReason;
+  readonly schedulePos: number;
+  readonly interruptions: number;
+  readonly rateLimits: number;
+  readonly scheduleConsumed: boolean;
+}
+
+export type Settlement =
+  | (Counters & { readonly state: 'delivered' | 'failed' | 'cancelled' })
+  | (Counters & { readonly state: 'retrying'; readonly nextAttemptAtMs: number; readonly nextDelayMs: number });
+
+/** What becomes of a delivery after an attempt. Delivered wins over a wish to cancel; everything else yields to it. */
+export function settleAttempt({ progress, result, policy, configuration, u, nowMs }: SettleInput): Settlement {
+  const { schedulePos, interruptions, rateLimits } = progress;
+  const kept = { schedulePos, interruptions, rateLimits, scheduleConsumed: false };
+  const consumed = { ...kept, scheduleConsumed: true };
+
+  if (result.outcome === 'delivered') return { ...consumed, state: 'delivered', reason: 'delivered' };
+  if (progress.cancelRequested) return { ...consumed, state: 'cancelled', reason: 'cancel_requested' };
+  if (result.outcome === 'not_sent') return { ...kept, state: 'retrying', reason: 'not_sent', nextAttemptAtMs: nowMs, nextDelayMs: 0 };
+  if (result.outcome === 'rejected') return { ...consumed, state: 'failed', reason: 'rejected' };
+
+  const rateLimited = result.errorCode === 'rate_limited';
+  const askedMs = result.retryAfterMs ?? (rateLimited ? configuration.rateLimitedWaitMs : undefined);
+
+  if (result.sparesSchedule === true) {
+    if (!rateLimited && interruptions < sparedInterruptions) {
+      const counters = { ...kept, interruptions: interruptions + 1 };
+      const nextDelayMs = askedMs ?? 0;
+      return { ...counters, state: 'retrying', reason: 'interrupted', nextAttemptAtMs: nowMs + nextDelayMs, nextDelayMs };
+    }
+    if (rateLimited && rateLimits < sparedRateLimits && nowMs - progress.acceptedAtMs < sparedRateLimitMs) {
+      const counters = { ...kept, rateLimits: rateLimits + 1 };
+      const nextDelayMs = askedMs ?? 0;
+      return { ...counters, state: 'retrying', reason: 'rate_limited', nextAttemptAtMs: nowMs + nextDelayMs, nextDelayMs };
+    }
+  }
+
+  const next = nextAttempt({ policy, configuration, schedulePos: schedulePos + 1, nowMs, u, retryAfterMs: askedMs });
+  if (next === undefined) return { ...consumed, state: 'failed', reason: 'schedule_exhausted' };
+  return {
+    ...consumed,
+    state: 'retrying',
+    reason: askedMs !== undefined && next.delayMs === askedMs ? 'retry_after' : 'retry_scheduled',
+    schedulePos: schedulePos + 1,
+    nextAttemptAtMs: next.atMs,
+    nextDelayMs: next.delayMs,
+  };
+}
+
+/** What is recorded for an attempt whose worker died: the answer, if there was one, is lost. */
+export const interruptedAttempt: Classification = {
+  outcome: 'retryable',
+  errorCode: 'interrupted',
+  detail: 'The worker ended before the answer was recorded.',
+  possibleDuplicate: true,
+  sparesSchedule: true,
+};
+
+/** `http_503` where a status is known, else the code: for timer summaries and lists. */
+export function describeFailure(errorCode: DeliveryErrorCode | null, statusCode: number | null): string {
+  if (statusCode !== null && (errorCode === 'http_4xx' || errorCode === 'http_5xx')) return `http_${statusCode}`;
+  return errorCode ?? 'unknown';
+}

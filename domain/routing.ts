@@ -1,0 +1,142 @@
+import type { AcceptedEvent } from './event.ts';
+import { matchesEventType, matchesRule, type Rule } from './rule.ts';
+
+export interface RoutedWebhook {
+  id: string;
+  version: number;
+  active: boolean;
+  eventTypes: readonly string[];
+  /** Empty: every project and none. */
+  projectIds: readonly string[];
+}
+
+export interface RoutedChannel {
+  id: string;
+  version: number;
+  type: string;
+  active: boolean;
+}
+
+/** Everything that a decision depends on besides the event and the instant. Lists are in no particular order but `rules`. */
+export interface RoutingFacts {
+  webhooks: readonly RoutedWebhook[];
+  channels: ReadonlyMap<string, RoutedChannel>;
+  /** In the order in which they are asked: position, then id. */
+  rules: readonly Rule[];
+  activeMemberIds: ReadonlySet<string>;
+}
+
+export type DecisionReason =
+  | 'subscribed'
+  | 'rule_match'
+  | 'builtin_default'
+  | 'destination_inactive'
+  | 'destination_deleted'
+  | 'no_channels'
+  | 'own_operations'
+  | 'user_inactive';
+
+export interface Decision {
+  target: {
+    /** `in_app` without id: every member for whom nothing else decides; `rule`: a rule that matched and has no channel. */
+    kind: 'webhook' | 'channel' | 'in_app' | 'user' | 'rule';
+    id: string | null;
+    channelType: string | null;
+  };
+  verdict: 'send' | 'suppress';
+  reason: DecisionReason;
+  /** `<kind>:<id>@<version>` of the configuration row that decided; null: built in. */
+  winner: string | null;
+  /** Rows that matched too and did not decide. */
+  losers: string[];
+  /** Unix milliseconds until which sending waits. */
+  until: number | null;
+}
+
+/**
+ * Who is told of `event`, how, and why. Pure: production and `POST /events/explain` call it with the same facts and get the same answer.
+ * Webhooks get every event of their types; channels are chosen by rules; people get it in the app unless something else decides.
+ */
+export function decide(event: AcceptedEvent, facts: RoutingFacts): Decision[] {
+  return [...decideWebhooks(event, facts), ...decideChannels(event, facts), ...decidePeople(event, facts)];
+}
+
+function decideWebhooks(event: AcceptedEvent, { webhooks }: RoutingFacts): Decision[] {
+  const decisions: Decision[] = [];
+  for (const webhook of webhooks) {
+    if (!webhook.eventTypes.some((pattern) => matchesEventType(pattern, event.type))) continue;
+    if (webhook.projectIds.length > 0 && (event.projectId === null || !webhook.projectIds.includes(event.projectId))) continue;
+    decisions.push({
+      target: { kind: 'webhook', id: webhook.id, channelType: 'webhook' },
+      ...destinationVerdict(event, webhook, 'subscribed'),
+      winner: `webhook:${webhook.id}@${webhook.version}`,
+      losers: [],
+      until: null,
+    });
+  }
+  return decisions;
+}
+
+function decideChannels(event: AcceptedEvent, { rules, channels }: RoutingFacts): Decision[] {
+  const decisions: Decision[] = [];
+  const chosen = new Map<string, Decision>();
+  for (const rule of rules) {
+    if (!matchesRule(rule, event)) continue;
+    const winner = `rule:${rule.id}@${rule.version}`;
+    if (rule.channelIds.length === 0) {
+      decisions.push({
+        target: { kind: 'rule', id: rule.id, channelType: null },
+        verdict: 'suppress',
+        reason: 'no_channels',
+        winner,
+        losers: [],
+        until: null,
+      });
+    }
+    for (const channelId of rule.channelIds) {
+      const earlier = chosen.get(channelId);
+      if (earlier !== undefined) {
+        earlier.losers.push(winner);
+        continue;
+      }
+      const channel = channels.get(channelId);
+      const decision: Decision = {
+        target: { kind: 'channel', id: channelId, channelType: channel?.type ?? null },
+        ...(channel === undefined
+          ? ({ verdict: 'suppress', reason: 'destination_deleted' } as const)
+          : destinationVerdict(event, channel, 'rule_match')),
+        winner,
+        losers: [],
+        until: null,
+      };
+      chosen.set(channelId, decision);
+      decisions.push(decision);
+    }
+    if (rule.stop) break;
+  }
+  return decisions;
+}
+
+/** An event about a destination (`webhook.failing`) is never sent to that destination: it would feed on itself. */
+function destinationVerdict(
+  event: AcceptedEvent,
+  destination: { id: string; active: boolean },
+  reason: DecisionReason,
+): Pick<Decision, 'verdict' | 'reason'> {
+  if (event.category === 'operations' && event.resource?.id === destination.id) return { verdict: 'suppress', reason: 'own_operations' };
+  return destination.active ? { verdict: 'send', reason } : { verdict: 'suppress', reason: 'destination_inactive' };
+}
+
+function decidePeople(event: AcceptedEvent, { activeMemberIds }: RoutingFacts): Decision[] {
+  const builtIn = { winner: null, losers: [], until: null };
+  if (event.audience === null) {
+    return [{ target: { kind: 'in_app', id: null, channelType: 'in_app' }, verdict: 'send', reason: 'builtin_default', ...builtIn }];
+  }
+  return event.audience.map((id) => ({
+    target: { kind: 'user', id, channelType: 'in_app' },
+    ...(activeMemberIds.has(id)
+      ? ({ verdict: 'send', reason: 'builtin_default' } as const)
+      : ({ verdict: 'suppress', reason: 'user_inactive' } as const)),
+    ...builtIn,
+  }));
+}

@@ -1,0 +1,139 @@
+import type { AcceptedEvent } from './event.ts';
+import type { Category } from './event-type.ts';
+import { isAtLeast, type Severity } from './severity.ts';
+
+export const matcherOperators = ['=', '!=', 'in', 'not_in', 'glob', 'exists'] as const;
+
+/** `value` is a list for `in` and `not_in`, a boolean for `exists`, else a text. A missing key reads as the empty text. */
+export interface Matcher {
+  key: string;
+  op: (typeof matcherOperators)[number];
+  value: string | string[] | boolean;
+}
+
+/** Keys that matchers may name, besides `label.<name>`. */
+export const matcherKeys = [
+  'type',
+  'category',
+  'severity',
+  'projectId',
+  'tenantId',
+  'environment',
+  'source',
+  'resource.type',
+  'resource.id',
+  'dedupKey',
+] as const;
+
+export interface Rule {
+  id: string;
+  version: number;
+  name: string;
+  enabled: boolean;
+  position: number;
+  /** Canonical names, `alert.*` or `*`; with `categories` also empty: every event. */
+  types: readonly string[];
+  categories: readonly Category[];
+  /** Empty: every project and none. */
+  projectIds: readonly string[];
+  minSeverity: Severity | null;
+  matchers: readonly Matcher[];
+  channelIds: readonly string[];
+  /** Later rules are not asked. */
+  stop: boolean;
+}
+
+export function matchesRule(rule: Rule, event: AcceptedEvent): boolean {
+  if (!rule.enabled) return false;
+  if (rule.types.length + rule.categories.length > 0) {
+    const named = rule.types.some((pattern) => matchesEventType(pattern, event.type)) || rule.categories.includes(event.category);
+    if (!named) return false;
+  }
+  if (rule.projectIds.length > 0 && (event.projectId === null || !rule.projectIds.includes(event.projectId))) return false;
+  if (rule.minSeverity !== null && !isAtLeast(event.severity, rule.minSeverity)) return false;
+  return rule.matchers.every((matcher) => matches(matcher, event));
+}
+
+/** `pattern` is an exact name, `<words>.*` (any type that begins with the words) or `*`. */
+export function matchesEventType(pattern: string, type: string): boolean {
+  if (pattern === '*') return true;
+  return pattern.endsWith('.*') ? type.startsWith(pattern.slice(0, -1)) : pattern === type;
+}
+
+function matches({ key, op, value }: Matcher, event: AcceptedEvent): boolean {
+  const actual = valueOf(key, event);
+  switch (op) {
+    case '=':
+      return actual === value;
+    case '!=':
+      return actual !== value;
+    case 'in':
+      return Array.isArray(value) && value.includes(actual);
+    case 'not_in':
+      return Array.isArray(value) && !value.includes(actual);
+    case 'glob':
+      return typeof value === 'string' && matchesGlob(value, actual);
+    case 'exists':
+      return (actual !== '') === value;
+  }
+}
+
+function valueOf(key: string, event: AcceptedEvent): string {
+  if (key.startsWith('label.')) {
+    const name = key.slice('label.'.length);
+    return Object.hasOwn(event.labels, name) ? event.labels[name]! : '';
+  }
+  switch (key) {
+    case 'type':
+      return event.type;
+    case 'category':
+      return event.category;
+    case 'severity':
+      return event.severity;
+    case 'projectId':
+      return event.projectId ?? '';
+    case 'tenantId':
+      return event.tenantId ?? '';
+    case 'environment':
+      return event.environment ?? '';
+    case 'source':
+      return event.source;
+    case 'resource.type':
+      return event.resource?.type ?? '';
+    case 'resource.id':
+      return event.resource?.id ?? '';
+    case 'dedupKey':
+      return event.dedupKey;
+    default:
+      return '';
+  }
+}
+
+/**
+ * `*` any run of characters, `?` one. Greedy with one remembered star, so that no pattern is slow (a translation to a regular expression
+ * backtracks without bound).
+ */
+export function matchesGlob(pattern: string, text: string): boolean {
+  let p = 0;
+  let t = 0;
+  let star = -1;
+  let resume = 0;
+  while (t < text.length) {
+    if (p < pattern.length && (pattern[p] === '?' || (pattern[p] === text[t] && pattern[p] !== '*'))) {
+      p += 1;
+      t += 1;
+    } else if (pattern[p] === '*') {
+      star = p;
+      resume = t;
+      p += 1;
+    } else if (star >= 0) {
+      resume += 1;
+      p = star + 1;
+      t = resume;
+    } else {
+      return false;
+    }
+  }
+  while (pattern[p] === '*') p += 1;
+  return p === pattern.length;
+}

@@ -1,0 +1,104 @@
+import { getCACertificates } from 'node:tls';
+import type { DestinationPolicy, UrlFault } from '../domain/channel.ts';
+import type { HttpRequest, HttpResponse, TransportFault } from '../domain/outbound.ts';
+import type { Logger } from '../log.ts';
+import { createAddressPolicy, type AddressPolicyOptions } from './addresses.ts';
+import { createConnector, type Connect } from './connect.ts';
+import { createHttpSender, type HttpSenderOptions, type SendOptions } from './http.ts';
+import { createResolver, type Lookup } from './resolver.ts';
+import { checkMailHost, checkUrl, type CheckedUrl } from './url.ts';
+
+export interface EgressOptions extends AddressPolicyOptions {
+  /** Refuse http for every target that is not allow-listed. */
+  readonly requireHttps: boolean;
+  /** Unix milliseconds; for the ages of DNS answers. */
+  readonly now: () => number;
+  readonly log: Logger;
+  /** How names are resolved; the system's resolver unless a test brings its own. */
+  readonly lookup?: Lookup;
+  /** PEM certificates trusted besides the system's. */
+  readonly extraRoots?: readonly string[];
+  /** Milliseconds; shortened by tests. */
+  readonly timeouts?: { readonly dnsMs?: number; readonly connectMs?: number } & Pick<HttpSenderOptions, 'connectionTtlMs' | 'idleTtlMs'>;
+}
+
+/** The one way out: every connection of every feature is opened here, after its target was judged. One per process. */
+export interface Egress extends DestinationPolicy {
+  /** Sends one HTTP request; the result is always a value. */
+  sendHttp(request: HttpRequest, options: SendOptions): Promise<HttpResponse | TransportFault>;
+  /** A guarded TCP or TLS socket for other protocols. @throws EgressFault */
+  readonly connect: Connect;
+  /** PEM certificates for protocols that negotiate TLS on such a socket themselves; undefined: the system's. */
+  readonly trustedRoots: readonly string[] | undefined;
+  /** `checkUrl`, and what the host's present addresses say. A name that does not resolve is no fault: it may by the time it is used. */
+  vetUrl(text: string): Promise<UrlFault | undefined>;
+  close(): Promise<void>;
+}
+
+/** @throws when `allow` holds something else than CIDR, host or host:port */
+export function createEgress(options: EgressOptions): Egress {
+  const { log, requireHttps, timeouts = {} } = options;
+  const policy = createAddressPolicy(options);
+  const resolver = createResolver({
+    lookup: options.lookup,
+    now: options.now,
+    ...(timeouts.dnsMs === undefined ? {} : { budgetMs: timeouts.dnsMs }),
+  });
+  const trustedRoots = options.extraRoots === undefined ? undefined : [...getCACertificates('default'), ...options.extraRoots];
+  const connect = createConnector({
+    policy,
+    resolver,
+    trustedRoots,
+    connectTimeoutMs: timeouts.connectMs,
+    onBlocked: ({ host, port }, reason) => log.warn('egress', { event: 'blocked', host, port, reason }),
+  });
+  const sender = createHttpSender({ connect, connectionTtlMs: timeouts.connectionTtlMs, idleTtlMs: timeouts.idleTtlMs });
+
+  const check = (text: string): CheckedUrl | UrlFault => checkUrl(text, { policy, requireHttps });
+  const checkedUrls = createUrlCache(check);
+
+  return {
+    connect,
+    trustedRoots,
+    sendHttp(request, sendOptions) {
+      const checked = checkedUrls(request.url);
+      if ('url' in checked) return sender.send(request, checked.url, sendOptions);
+      const code = checked.reason === 'blocked_address' || checked.reason === 'blocked_port' ? 'blocked_address' : 'config_invalid';
+      log.warn('egress', { event: 'blocked', reason: checked.reason, detail: checked.detail });
+      const detail = `the url ${checked.detail}`;
+      return Promise.resolve({ kind: 'fault', code, detail, bytesWritten: false, timings: { total: 0 } });
+    },
+    checkUrl: (text) => {
+      const checked = check(text);
+      return 'url' in checked ? undefined : checked;
+    },
+    async vetUrl(text) {
+      const checked = check(text);
+      if (!('url' in checked)) return checked;
+      const resolution = await resolver.resolve(checked.host);
+      if ('fault' in resolution) return undefined;
+      for (const address of resolution.addresses) {
+        const reason = policy.judgeAddress(checked, address);
+        if (reason !== undefined) return { reason: 'blocked_address', detail: reason };
+      }
+      return undefined;
+    },
+    checkMailHost: (host, port) => checkMailHost(host, port, policy),
+    allowsHost: (host, port) => policy.allowsTarget(host, port),
+    close: () => sender.close(),
+  };
+}
+
+/** A destination's url is judged for each request and rarely changes; the rules do not change within a process. */
+function createUrlCache(check: (text: string) => CheckedUrl | UrlFault): (text: string) => CheckedUrl | UrlFault {
+  const recent = new Map<string, CheckedUrl | UrlFault>();
+  return (text) => {
+    let checked = recent.get(text);
+    if (checked === undefined) {
+      checked = check(text);
+      if (recent.size >= 1_000) recent.clear();
+      recent.set(text, checked);
+    }
+    return checked;
+  };
+}

@@ -1,0 +1,243 @@
+import { Readable } from 'node:stream';
+import { isNativeError } from 'node:util/types';
+import MailComposer from 'nodemailer/lib/mail-composer';
+import SMTPConnection from 'nodemailer/lib/smtp-connection';
+import type {
+  ConnectionFacts,
+  SmtpCommand,
+  SmtpRefusal,
+  SmtpRequest,
+  SmtpResponse,
+  SmtpServer,
+  TransportFault,
+  TransportFaultCode,
+} from '../domain/outbound.ts';
+import type { Connected } from './connect.ts';
+import { describeError, EgressFault } from './fault.ts';
+import type { Egress } from './guard.ts';
+import type { SendOptions } from './http.ts';
+
+/** What nodemailer tells about a failure. */
+interface SessionError extends Error {
+  readonly code?: string | undefined;
+  readonly command?: string | undefined;
+  readonly response?: string | undefined;
+  readonly responseCode?: number | undefined;
+  readonly recipient?: string | undefined;
+  readonly rejectedErrors?: readonly SessionError[] | undefined;
+}
+
+/**
+ * Sends one mail over one session on a guarded socket. One deadline covers everything from DNS to the server's last reply.
+ * Never throws for what the network or the server does.
+ */
+export async function sendMail(request: SmtpRequest, egress: Egress, options: SendOptions): Promise<SmtpResponse | TransportFault> {
+  const session = new MailSession(request, egress);
+  const deadline = new AbortController();
+  const timer = setTimeout(() => deadline.abort(), options.deadlineMs);
+  const signal = options.signal === undefined ? deadline.signal : AbortSignal.any([deadline.signal, options.signal]);
+  try {
+    return await session.run(signal);
+  } catch (error) {
+    if (deadline.signal.aborted) return session.fault('timeout', `no answer within ${options.deadlineMs} ms`);
+    if (options.signal?.aborted === true) return session.fault('interrupted', 'stopped while it was under way');
+    return session.judge(error);
+  } finally {
+    clearTimeout(timer);
+    session.end();
+  }
+}
+
+class MailSession {
+  readonly #request: SmtpRequest;
+  readonly #egress: Egress;
+  readonly #startedAt = performance.now();
+  #opened: Connected | undefined;
+  #smtp: SMTPConnection | undefined;
+  /** The server took DATA and the mail began to flow: from here on a lost answer may mean a delivered mail. */
+  #written = false;
+
+  constructor(request: SmtpRequest, egress: Egress) {
+    this.#request = request;
+    this.#egress = egress;
+  }
+
+  async run(signal: AbortSignal): Promise<SmtpResponse> {
+    const { server, to } = this.#request;
+    const mail = await compose(this.#request);
+    const opened = await this.#egress.connect(server, { secure: server.security === 'tls', signal });
+    this.#opened = opened;
+    const smtp = new SMTPConnection(connectionOptions(server, opened, this.#egress.trustedRoots));
+    this.#smtp = smtp;
+
+    const failed = new Promise<never>((_resolve, reject) => {
+      smtp.once('error', reject);
+      signal.addEventListener('abort', () => reject(new Error('aborted')), { once: true });
+      if (signal.aborted) reject(new Error('aborted'));
+    });
+    // whichever step is not waiting for it any more must not make it an unhandled rejection
+    failed.catch(() => undefined);
+    const step = (run: (done: (error?: Error | null) => void) => void) =>
+      Promise.race([failed, new Promise<void>((resolve, reject) => run((error) => (error ? reject(error) : resolve())))]);
+
+    await step((done) => smtp.connect(done));
+    const { username, password } = server;
+    if (username !== undefined && password !== undefined) {
+      await step((done) => smtp.login({ user: username, credentials: { user: username, pass: password } }, done));
+    }
+    let accepted: readonly string[] = [];
+    let refused: readonly SmtpRefusal[] = [];
+    let reply = '';
+    const envelope = { from: addressOf(this.#request.from), to: to.map(addressOf) };
+    await step((done) =>
+      smtp.send(envelope, this.#stream(mail), (error, info) => {
+        accepted = info?.accepted ?? [];
+        refused = (info?.rejectedErrors ?? []).map(refusalOf);
+        reply = info?.response ?? '';
+        done(error);
+      }),
+    );
+    return { kind: 'smtp', accepted, refused, reply, ...this.#facts() };
+  }
+
+  /** What a failed step means: a reply of the server's is an answer, everything else a fault. */
+  judge(error: unknown): SmtpResponse | TransportFault {
+    if (error instanceof EgressFault) return this.fault(error.code, error.detail);
+    if (!isNativeError(error)) return this.fault('protocol_error', 'unknown error');
+    const { code, command = '', response = '', responseCode, rejectedErrors } = error as SessionError;
+    if (rejectedErrors !== undefined && rejectedErrors.length > 0) {
+      return { kind: 'smtp', accepted: [], refused: rejectedErrors.map(refusalOf), ...this.#facts() };
+    }
+    if (responseCode !== undefined && responseCode >= 400) {
+      return {
+        kind: 'smtp',
+        accepted: [],
+        refused: [],
+        failure: { command: commandOf(command), status: responseCode, reply: oneLine(response) },
+        ...this.#facts(),
+      };
+    }
+    return this.fault(faultCodes[code ?? ''] ?? 'protocol_error', describeError(error));
+  }
+
+  fault(code: TransportFaultCode, detail: string): TransportFault {
+    return { kind: 'fault', code, detail, bytesWritten: this.#written, ...this.#facts() };
+  }
+
+  /** A polite goodbye that nobody waits for; after a fault the socket is simply closed. */
+  end(): void {
+    const socket = this.#opened?.socket;
+    if (socket === undefined) return;
+    socket.on('error', () => undefined);
+    this.#smtp?.on('error', () => undefined);
+    this.#smtp?.quit();
+    setTimeout(() => {
+      this.#smtp?.close();
+      socket.destroy();
+    }, 1_000).unref();
+  }
+
+  #stream(mail: Buffer): Readable {
+    return Readable.from(this.#chunks(mail), { objectMode: false });
+  }
+
+  async *#chunks(mail: Buffer): AsyncGenerator<Buffer> {
+    this.#written = true;
+    yield mail;
+  }
+
+  #facts(): ConnectionFacts {
+    const opened = this.#opened;
+    const total = round(performance.now() - this.#startedAt);
+    if (opened === undefined) return { timings: { total } };
+    return {
+      timings: {
+        ...(opened.dnsMs === undefined ? {} : { dns: round(opened.dnsMs) }),
+        connect: round(opened.connectMs),
+        ...(opened.tlsMs === undefined ? {} : { tls: round(opened.tlsMs) }),
+        total,
+      },
+      remoteAddress: opened.remoteAddress,
+      tlsVersion: opened.tlsVersion,
+    };
+  }
+}
+
+/** The mail as it goes over the wire: the same bytes for each attempt of a delivery, so even the boundary is derived. */
+async function compose(request: SmtpRequest): Promise<Buffer> {
+  const composer = new MailComposer({
+    from: request.from,
+    to: [...request.to],
+    ...(request.replyTo === undefined ? {} : { replyTo: request.replyTo }),
+    subject: request.subject,
+    text: request.text,
+    html: request.html,
+    messageId: request.messageId,
+    ...(request.references === undefined ? {} : { references: request.references }),
+    headers: { ...request.headers },
+    date: new Date(request.dateMs),
+    baseBoundary: request.messageId.replaceAll(/[^A-Za-z0-9]/g, '').slice(0, 40),
+    disableFileAccess: true,
+    disableUrlAccess: true,
+  });
+  return composer.compile().build();
+}
+
+function connectionOptions(
+  server: SmtpServer,
+  opened: Connected,
+  roots: readonly string[] | undefined,
+): ConstructorParameters<typeof SMTPConnection>[0] {
+  return {
+    host: server.host,
+    port: server.port,
+    connection: opened.socket,
+    secure: server.security === 'tls',
+    // TLS was negotiated, and the certificate checked, by the connector
+    secured: server.security === 'tls',
+    requireTLS: server.security === 'starttls',
+    ignoreTLS: server.security === 'none',
+    tls: { minVersion: 'TLSv1.2', rejectUnauthorized: true, ...(roots === undefined ? {} : { ca: [...roots] }) },
+    logger: false,
+  };
+}
+
+const faultCodes: Readonly<Record<string, TransportFaultCode>> = {
+  ETIMEDOUT: 'timeout',
+  ETLS: 'tls_error',
+  ECONNECTION: 'reset',
+  ESOCKET: 'reset',
+};
+
+function commandOf(command: string): SmtpCommand {
+  const [word = ''] = command.split(' ');
+  switch (word) {
+    case 'EHLO':
+    case 'STARTTLS':
+    case 'AUTH':
+    case 'MAIL':
+    case 'RCPT':
+    case 'DATA':
+      return word;
+    case 'HELO':
+      return 'EHLO';
+    default:
+      return 'CONNECT';
+  }
+}
+
+function refusalOf(error: SessionError): SmtpRefusal {
+  return { recipient: error.recipient ?? '', status: error.responseCode ?? 0, reply: oneLine(error.response ?? error.message) };
+}
+
+function addressOf(mailbox: string): string {
+  return /<([^<>]+)>$/.exec(mailbox)?.[1] ?? mailbox;
+}
+
+function oneLine(reply: string): string {
+  return reply.replaceAll(/\s+/g, ' ').slice(0, 500);
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}

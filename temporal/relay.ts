@@ -1,0 +1,129 @@
+import type { MikroORM } from '@mikro-orm/postgresql';
+import { WorkflowNotFoundError } from '@temporalio/client';
+import {
+  deleteDeadLeases,
+  deleteOldTests,
+  disownRun,
+  findAbandonedAttempts,
+  findOverdueRuns,
+  findUnowned,
+  readBacklog,
+  reportLoop,
+  type UnfinishedAttempt,
+} from '../db/queries/relay.ts';
+import type { Logger } from '../log.ts';
+import { wake, workflowIds } from '../workflows/messages.ts';
+import type { TemporalClient } from './connection.ts';
+import type { RunStarter, UnownedDelivery } from './run-starter.ts';
+
+export interface RelayOptions {
+  /** Pool of `tocsin_relay`. */
+  orm: MikroORM;
+  temporal: TemporalClient;
+  starter: RunStarter;
+  workerId: string;
+  log: Logger;
+  /** Closes attempts that nobody will finish, and returns the deliveries that now need a run. */
+  closeAbandoned: (attempts: readonly UnfinishedAttempt[]) => Promise<UnownedDelivery[]>;
+}
+
+export interface Relay {
+  stop(): Promise<void>;
+}
+
+const everyMs = 1_000;
+/** Younger ones are on their way from intake to a run. */
+const unownedAfterMs = 2_000;
+const overdueAfterMs = 10_000;
+/** A run looked at and found running is not looked at again for this long. */
+const recheckAfterMs = 30_000;
+const leaseMs = 5_000;
+const attemptOverdueMs = 5_000;
+const describeDeadlineMs = 2_000;
+const limits = { unowned: 5_000, overdue: 20, abandoned: 1_000 } as const;
+
+/**
+ * Makes true what the rows say. PostgreSQL holds the work, Temporal the clocks; whatever a crash, an outage or an operator's terminate left
+ * without a clock gets one here, each second. Several relays side by side are harmless: starting, claiming and closing are conditional.
+ */
+export function startRelay({ orm, temporal, starter, workerId, log, closeAbandoned }: RelayOptions): Relay {
+  const checkedAt = new Map<string, number>();
+  let stopped = false;
+  let timer: NodeJS.Timeout;
+  let round: Promise<void> = Promise.resolve();
+
+  const startUnowned = async (): Promise<number> => {
+    // What this process has not yet offered to Temporal is waiting here, not lost.
+    if (starter.load().waiting > 0) return 0;
+    const unowned = await findUnowned(orm.em.fork(), { afterMs: unownedAfterMs, limit: limits.unowned });
+    starter.offer(unowned);
+    return unowned.length;
+  };
+
+  const closeDead = async (): Promise<number> => {
+    const attempts = await findAbandonedAttempts(orm.em.fork(), { leaseMs, overdueMs: attemptOverdueMs, limit: limits.abandoned });
+    if (attempts.length > 0) starter.offer(await closeAbandoned(attempts));
+    return attempts.length;
+  };
+
+  const restartLost = async (): Promise<number> => {
+    const now = Date.now();
+    for (const [runId, at] of checkedAt) if (at < now - recheckAfterMs) checkedAt.delete(runId);
+    const overdue = await findOverdueRuns(orm.em.fork(), { afterMs: overdueAfterMs, limit: limits.overdue + checkedAt.size });
+    let lost = 0;
+    for (const runId of overdue.filter((id) => !checkedAt.has(id)).slice(0, limits.overdue)) {
+      checkedAt.set(runId, now);
+      if (await isRunning(runId)) continue;
+      lost += 1;
+      starter.offer(await disownRun(orm.em.fork(), runId));
+    }
+    return lost;
+  };
+
+  /** Also wakes it: the signal that said "look again" may have been lost. */
+  const isRunning = async (runId: string): Promise<boolean> => {
+    const handle = temporal.client.workflow.getHandle(workflowIds.deliver(runId));
+    try {
+      const { status } = await temporal.withDeadline(describeDeadlineMs, async () => handle.describe());
+      if (status.name !== 'RUNNING') return false;
+      await temporal.withDeadline(describeDeadlineMs, async () => handle.signal(wake));
+      return true;
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) return false;
+      throw error;
+    }
+  };
+
+  const tick = async (): Promise<void> => {
+    const startedAt = performance.now();
+    const found = { abandoned: 0, unowned: 0, lost: 0 };
+    try {
+      found.abandoned = await closeDead();
+      found.unowned = await startUnowned();
+      found.lost = await restartLost();
+      await deleteDeadLeases(orm.em.fork());
+      await deleteOldTests(orm.em.fork());
+      const backlog = await readBacklog(orm.em.fork());
+      await reportLoop(orm.em.fork(), 'relay', workerId, { ...found, ...backlog });
+      if (found.abandoned + found.unowned + found.lost > 0)
+        log.info('relay', { ...found, ...backlog, durationMs: Math.round(performance.now() - startedAt) });
+    } catch (error) {
+      log.warn('relay', { ...found, error });
+    }
+  };
+  const schedule = (): void => {
+    if (stopped) return;
+    timer = setTimeout(() => {
+      round = tick().finally(schedule);
+    }, everyMs);
+  };
+  schedule();
+
+  return {
+    async stop() {
+      stopped = true;
+      clearTimeout(timer);
+      await round;
+    },
+  };
+}

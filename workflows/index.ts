@@ -1,0 +1,4 @@
+/** The bundle's entry: every workflow that a worker of the main queue runs. */
+export { deliver } from './delivery.ts';
+export { destinationTest } from './destination-test.ts';
+export { sweepDeliveries } from './retention.ts';

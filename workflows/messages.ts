@@ -1,0 +1,78 @@
+import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
+import { defineSignal } from '@temporalio/workflow';
+
+/**
+ * The contract between workflows and those who start, signal and query them. Names and shapes live in histories: they never change,
+ * new ones are added. Imports nothing but the SDK, so that the API loads no workflow code.
+ */
+
+export const taskQueues = {
+  /** Workflows, local activities, short database activities. */
+  main: 'tocsin',
+  /** Sweeps and other long jobs: they must not take slots from deliveries. */
+  jobs: 'tocsin-jobs',
+  /** Channel I/O, a queue per channel type: one type that hangs holds no other. */
+  channel: (channelType: string): string => `tocsin-ch-${channelType}`,
+} as const;
+
+export const workflowTypes = { deliver: 'deliver', destinationTest: 'destinationTest', sweepDeliveries: 'sweepDeliveries' } as const;
+
+export const workflowIds = {
+  deliver: (runId: string): string => `deliver:${runId}`,
+  destinationTest: (testId: string): string => `test:${testId}`,
+} as const;
+
+/** Ids only: deliveries are rows, and what a row says may change while the workflow waits. */
+export interface DeliverInput {
+  runId: string;
+  organizationId: string;
+  destinationId: string;
+  channelType: string;
+}
+
+export interface DeliverResult {
+  delivered: number;
+  failed: number;
+  cancelled: number;
+}
+
+/** "The rows changed, look again." Carries nothing: a lost or doubled signal is harmless. */
+export const wake = defineSignal('wake');
+
+/** What one step of a run made of its rows; the counts are of this step. */
+export type AttemptAnswer =
+  | ({ kind: 'done' } & DeliverResult)
+  | ({ kind: 'wait'; ms: number; summary: string; state: RunState; details: string } & DeliverResult)
+  /** Not begun: this attempt belongs in an activity of the channel's own queue. */
+  | { kind: 'slow' };
+
+/** The worst state among the open members of a run, for the search attribute. */
+export type RunState = 'in_flight' | 'retrying' | 'held';
+
+/** Search attributes that this code writes; temporal/search-attributes.ts registers them. */
+export const searchAttributes = {
+  organization: defineSearchAttributeKey('TocsinOrg', SearchAttributeType.KEYWORD),
+  destination: defineSearchAttributeKey('TocsinDestination', SearchAttributeType.KEYWORD),
+  channelType: defineSearchAttributeKey('TocsinChannelType', SearchAttributeType.KEYWORD),
+  eventType: defineSearchAttributeKey('TocsinEventType', SearchAttributeType.KEYWORD),
+  state: defineSearchAttributeKey('TocsinState', SearchAttributeType.KEYWORD),
+} as const;
+
+/** How far a sweep has come. */
+export interface SweepInput {
+  deleted: number;
+  emptied: number;
+}
+
+export interface SweepResult extends SweepInput {
+  more: boolean;
+}
+
+export interface DestinationTestInput {
+  /** UUIDs. */
+  testId: string;
+  organizationId: string;
+  kind: 'webhook' | 'channel';
+  destinationId: string;
+  channelType: string;
+}
