@@ -30,9 +30,21 @@ export function createLogger({ process: processName, write = writeToStandardOutp
   return Object.freeze({ debug: writerFor('debug'), info: writerFor('info'), warn: writerFor('warn'), error: writerFor('error') });
 }
 
+let unwritten = '';
+
+/** Lines of one turn of the event loop go out in one write: a system call for each would cost more than making the line. */
 function writeToStandardOutput(line: string): void {
-  process.stdout.write(line);
+  if (unwritten === '') setImmediate(flushStandardOutput);
+  unwritten += line;
 }
+
+function flushStandardOutput(): void {
+  const lines = unwritten;
+  unwritten = '';
+  if (lines !== '') process.stdout.write(lines);
+}
+// What was logged in the last turn must not be lost: it may be the reason for the exit.
+process.on('exit', flushStandardOutput);
 
 function formatLine(head: { level: LogLevel; process: string; unit: string }, fields: LogFields): string {
   const time = new Date().toISOString();

@@ -71,11 +71,12 @@ export function createAbandonedCloser({ orm, destinations, retry }: AbandonedDep
         return { delivery, finished, audit: auditAttempt(input, { ...destination, name: policy.name }, delivery, finished) };
       }),
     );
-    const states = await finishAttempts(
-      em,
+    const finished = finishAttempts(
       organizationId,
-      closed.map(({ finished }) => finished),
+      closed.map((one) => one.finished),
     );
+    const { rows } = await finished.execute(em.getKysely());
+    const states = new Map(rows.map(({ id, state }) => [id, state]));
     const taken = closed.filter(({ delivery }) => states.has(delivery.deliveryId));
     await appendAudit(
       em,

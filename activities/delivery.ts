@@ -165,7 +165,7 @@ export function createDeliveryActivities(deps: DeliveryDependencies) {
 
   /** An operator cancelled the workflow: what it still owned ends with it. */
   async function cancelRun(input: DeliverInput): Promise<void> {
-    const ids = await inOrganization(deps.orm, input.organizationId, async (em) => findRunMembers(em, input.runId));
+    const ids = await inOrganization(deps.orm, input.organizationId, async (em) => findRunMembers(em, input.organizationId, input.runId));
     await cancel(input, ids, 'operator');
   }
 

@@ -1,6 +1,6 @@
 import type { MikroORM } from '@mikro-orm/postgresql';
 import { reportLoop } from '../db/queries/relay.ts';
-import { deleteFinishedDeliveries, dropUnneededBodies } from '../db/queries/retention.ts';
+import { deleteFinishedDeliveries } from '../db/queries/retention.ts';
 import type { Logger } from '../log.ts';
 import type { SweepInput, SweepResult } from '../workflows/messages.ts';
 
@@ -27,11 +27,10 @@ export function createRetentionActivities({ relayOrm, workerId, deliveryRetentio
     let more = true;
     while (more && Date.now() - startedAt < maxMs) {
       const em = relayOrm.em.fork();
-      const deliveries = await deleteFinishedDeliveries(em, { before, limit });
-      const bodies = await dropUnneededBodies(em, { before, limit });
-      deleted += deliveries;
-      emptied += bodies;
-      more = deliveries === limit || bodies === limit;
+      const batch = await deleteFinishedDeliveries(em, { before, limit });
+      deleted += batch.deleted;
+      emptied += batch.emptied;
+      more = batch.deleted === limit;
     }
     const result: SweepResult = { deleted, emptied, more };
     await reportLoop(relayOrm.em.fork(), 'retention', workerId, { ...result, before: before.toISOString() });

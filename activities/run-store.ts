@@ -1,7 +1,18 @@
 import type { MikroORM } from '@mikro-orm/postgresql';
-import { appendAudit } from '../db/audit-log.ts';
+import { appendAudit, auditStatements } from '../db/audit-log.ts';
+import { pipelineInOrganization } from '../db/pipeline.ts';
 import { disableDestination, type DisabledDestination } from '../db/queries/destination.ts';
-import { beginRuns, type BeginRun, type DestinationMark, finishAttempts, type FinishedAttempt, type RunMember } from '../db/queries/run.ts';
+import {
+  beginRuns,
+  finishAttempts,
+  readBegun,
+  type BeginRun,
+  type BegunRow,
+  type DestinationMark,
+  type FinishedAttempt,
+  type FinishedDelivery,
+  type RunMember,
+} from '../db/queries/run.ts';
 import { inOrganization } from '../db/tenant.ts';
 import type { AuditDraft } from '../domain/audit/entry.ts';
 import type { DeliveryState } from '../domain/delivery.ts';
@@ -48,9 +59,10 @@ export function createRunStore({ orm, workerId, log }: RunStoreOptions): RunStor
       inFlight: 2,
       run: async (runs: Array<BeginRun & { timeoutMs: number }>) => {
         const timeoutMs = Math.max(...runs.map((run) => run.timeoutMs));
-        const members = await inOrganization(orm, organizationId, async (em) =>
-          beginRuns(em, organizationId, runs, { now: Date.now(), timeoutMs, workerId }),
-        );
+        const [rows] = await pipelineInOrganization(orm, organizationId, [
+          beginRuns(organizationId, runs, { now: Date.now(), timeoutMs, workerId }),
+        ]);
+        const members = readBegun(rows as BegunRow[]);
         return runs.map(({ runId }) => members.filter((member) => member.runId === runId));
       },
     });
@@ -62,22 +74,31 @@ export function createRunStore({ orm, workerId, log }: RunStoreOptions): RunStor
       inFlight: 2,
       run: async (groups: Array<readonly AttemptRecord[]>) => {
         const records = groups.flat();
-        const states = await untilRecorded(async () =>
-          inOrganization(orm, organizationId, async (em) => {
-            const states = await finishAttempts(
-              em,
-              organizationId,
-              records.map(({ finished }) => finished),
-            );
-            const drafts = records.map(({ audit }) => audit);
-            for (const { disable } of records)
-              if (disable !== undefined) drafts.push(...(await disableDestination(em, { ...disable, organizationId })));
-            await appendAudit(em, drafts);
-            return states;
-          }),
+        const rows = await untilRecorded(async () =>
+          (records.some(({ disable }) => disable) ? recordAndDisable : record)(organizationId, records),
         );
+        const states = new Map(rows.map(({ id, state }) => [id, state]));
         return groups.map(() => states);
       },
+    });
+
+  const record = async (organizationId: string, records: readonly AttemptRecord[]): Promise<FinishedDelivery[]> => {
+    const audit = auditStatements(records.map((one) => one.audit));
+    const [rows] = await pipelineInOrganization(orm, organizationId, [
+      finishAttempts(organizationId, records.map(finishedOf)),
+      ...audit.statements,
+    ]);
+    return rows as FinishedDelivery[];
+  };
+
+  const recordAndDisable = async (organizationId: string, records: readonly AttemptRecord[]): Promise<FinishedDelivery[]> =>
+    inOrganization(orm, organizationId, async (em) => {
+      const { rows } = await finishAttempts(organizationId, records.map(finishedOf)).execute(em.getKysely());
+      const drafts = records.map((one) => one.audit);
+      for (const { disable } of records)
+        if (disable !== undefined) drafts.push(...(await disableDestination(em, { ...disable, organizationId })));
+      await appendAudit(em, drafts);
+      return rows;
     });
 
   const untilRecorded = async <T>(write: () => Promise<T>): Promise<T> => {
@@ -95,6 +116,10 @@ export function createRunStore({ orm, workerId, log }: RunStoreOptions): RunStor
     begin: async (organizationId, run) => groupOf(begins, organizationId, beginGroup)(run),
     finish: async (organizationId, records) => groupOf(finishes, organizationId, finishGroup)(records),
   };
+}
+
+function finishedOf({ finished }: AttemptRecord): FinishedAttempt {
+  return finished;
 }
 
 function groupOf<G>(groups: Map<string, G>, organizationId: string, create: (organizationId: string) => G): G {

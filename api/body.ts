@@ -48,9 +48,15 @@ async function readBytes(request: IncomingMessage, limit: number): Promise<Buffe
       chunks.push(chunk);
     });
     request.once('end', () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)));
-    request.once('error', (cause) => reject(new DomainError('malformed_request', 'The body ended early.', { cause })));
-    request.once('close', () => reject(new DomainError('malformed_request', 'The body ended early.')));
+    request.once('error', (cause) => reject(endedEarly(cause)));
+    request.once('close', () => {
+      if (!request.complete) reject(endedEarly());
+    });
   });
+}
+
+function endedEarly(cause?: unknown): DomainError {
+  return new DomainError('malformed_request', 'The body ended early.', { cause });
 }
 
 function decode(bytes: Buffer): string {

@@ -42,8 +42,9 @@ async function assertSendable(em: EntityManager, row: DeliveryRow): Promise<void
   const where = { orgId: row.orgId, id: row.destinationId, active: true, deletedAt: null };
   const active = await (row.destinationKind === 'webhook' ? em.count(WebhookEntity, where) : em.count(ChannelEntity, where));
   if (active === 0) throw new DomainError('destination_inactive', 'Its destination is inactive or deleted.');
-  const event = await em.findOne(EventEntity, { orgId: row.orgId, id: row.eventId }, { fields: ['bodyKept'] });
-  if (event?.bodyKept !== true) throw new DomainError('payload_expired', 'What it would send is no longer kept.');
+  const body = row.destinationKind === 'webhook' ? { body: { $ne: null } } : {};
+  const kept = await em.count(EventEntity, { orgId: row.orgId, id: row.eventId, ...body });
+  if (kept === 0) throw new DomainError('payload_expired', 'What it would send is no longer kept.');
 }
 
 function auditPart(row: DeliveryRow, details?: AuditPart['details']): AuditPart {
@@ -106,6 +107,7 @@ const retryDelivery = endpoint({
     row.holdReason = null;
     row.cancelRequested = false;
     row.finishedAt = null;
+    row.undeliveredAt = null;
     afterCommit(() => deps.wakeDelivery(toChanged(row)));
     return { body: await present(em, row) };
   },
@@ -129,6 +131,7 @@ const cancelDelivery = endpoint({
       row.state = next.to;
       row.errorCode = 'cancelled_by_user';
       row.finishedAt = now;
+      row.undeliveredAt = now;
       row.nextAttemptAt = null;
       row.holdReason = null;
     } else if (next.refused === 'delivery_in_flight') {

@@ -18,10 +18,21 @@ export function renderSchema(schema: Json): string {
   const rows = properties.map(([name, property]) => {
     const mark = required.has(name) ? '<em title="required">*</em>' : '';
     const description = members(property)['description'];
-    const words = typeof description === 'string' ? `<p>${escapeHtml(description)}</p>` : '';
+    const words = typeof description === 'string' ? `<p>${renderWords(description)}</p>` : '';
     return `<li><code>${escapeHtml(name)}</code>${mark} ${renderSchema(property)}${words}</li>`;
   });
   return `<ul class="properties">${rows.join('')}</ul>`;
+}
+
+/** The schema itself where it is named: what an operation takes or gives is read in place, what that contains by its name. */
+export function resolveSchema(schema: Json, schemas: JsonObject): Json {
+  const reference = referenceOf(members(schema));
+  return reference === undefined ? schema : (schemas[reference] ?? schema);
+}
+
+/** Words for people, as HTML: text in backticks is code. */
+export function renderWords(text: string): string {
+  return escapeHtml(text).replaceAll(/`([^`]+)`/g, '<code>$1</code>');
 }
 
 /** A value that the schema takes: what a reader would type. */

@@ -28,13 +28,14 @@ figure pre { max-height: 28rem; margin: 0; padding: .8rem; overflow: auto; } .co
 dl { margin: 0; } dt { margin-top: .35rem; } dd { margin: 0 0 0 1rem; color: var(--dim); font-size: .88rem; }
 .properties { margin: .2rem 0; padding-left: .9rem; border-left: 2px solid var(--line); list-style: none; } .properties li { padding: .12rem 0; font-size: .88rem; }
 .properties p { margin: 0; color: var(--dim); } .properties em { color: var(--accent); font-style: normal; } .type { color: var(--dim); } a.type { color: var(--accent); }
-.answer { margin: .3rem 0; font-size: .9rem; } .status { padding: 0 .4rem; border-radius: 4px; font: 600 .78rem ui-monospace, monospace; }
+.answer { margin: .3rem 0; font-size: .9rem; } .answer summary { cursor: pointer; } .status { padding: 0 .4rem; border-radius: 4px; font: 600 .78rem ui-monospace, monospace; }
 .success { color: #1a7f37; background: #1a7f3722; } .failure { color: var(--dim); background: var(--soft); }
 .schema { margin: .4rem 0; padding: .4rem .8rem; border: 1px solid var(--line); border-radius: 6px; } .schema summary { cursor: pointer; }
 @media (max-width: 60rem) { body { display: block; } nav { position: static; height: auto; max-height: 16rem; } main { padding: 1.25rem; } .columns { grid-template-columns: minmax(0, 1fr); gap: 0; } }
 `;
 
 export const docsScript = `
+for (const example of document.querySelectorAll('figure pre')) example.textContent = example.textContent.replace('$TOCSIN_URL', location.origin);
 document.addEventListener('click', async ({ target }) => {
   if (!target.matches('.copy')) return;
   await navigator.clipboard.writeText(target.closest('figure').querySelector('pre').textContent);

@@ -1,4 +1,4 @@
-import { escapeHtml, exampleOf, list, members, renderSchema } from './docs-schema.ts';
+import { escapeHtml, exampleOf, list, members, renderSchema, renderWords, resolveSchema } from './docs-schema.ts';
 import { docsScript, docsStyle } from './docs-style.ts';
 import type { Json, JsonObject } from './openapi.ts';
 
@@ -124,17 +124,17 @@ function renderOperation({ id, method, path, definition }: Operation, page: Page
       <span class="permission">${string(definition['x-permission'])}</span>
     </h3>
     <p class="summary">${string(definition['summary'])}</p>
-    ${definition['description'] === undefined ? '' : html`<p>${string(definition['description'])}</p>`}
+    ${definition['description'] === undefined ? '' : html`<p>${raw(renderWords(string(definition['description'])))}</p>`}
     <div class="columns">
       <div>
         ${parameters.length === 0 ? '' : renderParameters(parameters)}
         ${Object.entries(body).map(
           ([mediaType, content]) =>
             html`<h4>Body <small>${mediaType}</small></h4>
-              ${raw(renderSchema(members(content)['schema'] ?? {}))}`,
+              ${raw(renderSchema(resolveSchema(members(content)['schema'] ?? {}, page.schemas)))}`,
         )}
         <h4>Answers</h4>
-        ${responses.filter(([status]) => status < '400').map(([status, response]) => renderAnswer(status, members(response)))}
+        ${responses.filter(([status]) => status < '400').map(([status, response]) => renderAnswer(status, members(response), page.schemas))}
         <p class="failures">
           ${responses.filter(([status]) => status >= '400').map(([status]) => html`<span class="status failure">${status}</span> `)}
         </p>
@@ -156,17 +156,19 @@ function renderParameters(parameters: readonly JsonObject[]): Html {
               <code>${string(parameter['name'])}</code>
               <small>${string(parameter['in'])}${parameter['required'] === true ? ', required' : ''}</small>
             </dt>
-            <dd>${raw(renderSchema(parameter['schema'] ?? {}))} ${string(parameter['description'] ?? '')}</dd>`,
+            <dd>${raw(renderSchema(parameter['schema'] ?? {}))} ${raw(renderWords(string(parameter['description'])))}</dd>`,
       )}
     </dl>`;
 }
 
-function renderAnswer(status: string, response: JsonObject): Html {
+function renderAnswer(status: string, response: JsonObject, schemas: JsonObject): Html {
   const schema = Object.values(members(response['content'])).map((content) => members(content)['schema'] ?? {})[0];
-  return html`<div class="answer">
-    <span class="status success">${status}</span> ${string(response['description'])}
-    ${schema === undefined ? '' : raw(renderSchema(schema))}
-  </div>`;
+  const line = html`<span class="status success">${status}</span> ${raw(renderWords(string(response['description'])))}`;
+  if (schema === undefined) return html`<div class="answer">${[line]}</div>`;
+  return html`<details class="answer">
+    <summary>${[line]}</summary>
+    ${raw(renderSchema(resolveSchema(schema, schemas)))}
+  </details>`;
 }
 
 function renderCurl({ method, path, definition }: Operation, page: Page): string {

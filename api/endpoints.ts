@@ -1,4 +1,5 @@
 import { apiKeyEndpoints } from './api-keys.ts';
+import { auditLogEndpoints } from './audit-logs.ts';
 import { channelEndpoints } from './channels.ts';
 import { deliveryEndpoints } from './deliveries.ts';
 import { deliveryCommandEndpoints } from './delivery-commands.ts';
@@ -32,6 +33,7 @@ export const endpoints: readonly Endpoint[] = [
   ...deliveryEndpoints,
   ...deliveryCommandEndpoints,
   ...notificationEndpoints,
+  ...auditLogEndpoints,
   ...organizationEndpoints,
   ...meEndpoints,
   ...projectEndpoints,

@@ -114,7 +114,8 @@ const getEvent = endpoint({
     const row = await em.findOne(EventEntity, { orgId: organizationId, id: params.id });
     if (row === null) throw notFound();
     const decisions = await em.find(DecisionEntity, { orgId: organizationId, eventId: row.id }, { orderBy: { ordinal: 'asc' } });
-    const deliveries = await em.find(DeliveryEntity, { orgId: organizationId, eventId: row.id }, { orderBy: { id: 'asc' } });
+    const deliveryIds = decisions.flatMap(({ deliveryId }) => deliveryId ?? []);
+    const deliveries = await em.find(DeliveryEntity, { orgId: organizationId, id: { $in: deliveryIds } }, { orderBy: { id: 'asc' } });
     return {
       body: {
         ...presentSummary(row),

@@ -5,7 +5,6 @@ import { DomainError, validationFailed, type Fault } from '../domain/errors.ts';
 import { findEventType } from '../domain/event-type.ts';
 import { toWireId } from '../domain/id.ts';
 import type { Decision } from '../domain/routing.ts';
-import { severities } from '../domain/severity.ts';
 import { endpoint, ownTransactionEndpoint, type OwnTransactionContext } from './endpoint.ts';
 import { isTooFarAhead, postedEvent, type PostedEvent } from './event-schema.ts';
 import { hashRequest, type StoredAnswer } from './idempotency.ts';

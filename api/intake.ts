@@ -1,7 +1,8 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
-import { appendAudit } from '../db/audit-log.ts';
+import { appendAudit, auditStatements } from '../db/audit-log.ts';
+import { pipelineInOrganization } from '../db/pipeline.ts';
 import { insertIntake, type IntakeDelivery, type IntakeRecord } from '../db/queries/intake.ts';
-import { createFactsCache } from '../db/queries/routing-facts.ts';
+import { areFactsStale, assertFacts, createFactsCache, type OrganizationFacts } from '../db/queries/routing-facts.ts';
 import type { SecretBox } from '../db/secrets.ts';
 import { inOrganization } from '../db/tenant.ts';
 import { renderEventBody } from '../channels/webhook.ts';
@@ -11,7 +12,7 @@ import type { AcceptedEvent } from '../domain/event.ts';
 import { groupCommit } from '../domain/group-commit.ts';
 import { newId } from '../domain/id.ts';
 import { decide, type Decision } from '../domain/routing.ts';
-import type { RunStarter } from '../temporal/run-starter.ts';
+import type { RunStarter, UnownedDelivery } from '../temporal/run-starter.ts';
 import type { AuditTrail } from './audit-trail.ts';
 import type { Principal } from './authorization.ts';
 import { claimIdempotencyKey, storeAnswer, type StoredAnswer } from './idempotency.ts';
@@ -53,13 +54,15 @@ export interface IntakeOptions {
 /** Events of one transaction, and transactions of one organization under way at once (measured: two keep the database busy). */
 const maxGroupEvents = 100;
 const maxTransactions = 2;
+/** How often a transaction is made anew because the configuration changed under it. */
+const maxTries = 5;
 
 /**
  * The transaction behind `POST /events`: event, decisions, deliveries, in-app notifications and audit entries, committed before anyone is
  * told. Requests of one organization that arrive while a transaction commits share the next one.
  */
 export function createIntake({ orm, secrets, starter }: IntakeOptions): Intake {
-  const readFacts = createFactsCache();
+  const facts = createFactsCache();
   const groups = new Map<string, (request: IntakeRequest) => Promise<Settled>>();
 
   const groupOf = (organizationId: string) => {
@@ -100,55 +103,43 @@ export function createIntake({ orm, secrets, starter }: IntakeOptions): Intake {
   };
 
   const commit = async (organizationId: string, requests: IntakeRequest[]): Promise<IntakeResult[]> => {
-    const written: IntakeRecord[] = [];
-    const results = await inOrganization(orm, organizationId, async (em) => {
-      const facts = await readFacts(em, organizationId);
-      const drafts: AuditDraft[] = [];
-      const results: IntakeResult[] = [];
-      const replays = await claimKeys(em, requests);
-      for (const request of requests) {
-        const replay = replays.get(request);
-        if (replay !== undefined) {
-          results.push({ replay });
-          continue;
-        }
-        const outcomes = request.events.map((draft) => route(organizationId, draft, request.now, facts));
-        results.push({ outcomes, entryIds: [] });
-        for (const outcome of outcomes) {
-          if ('error' in outcome) continue;
-          written.push(recordOf(outcome, request.principal));
-          drafts.push(request.trail.complete(auditPart(outcome), 202));
-        }
+    const work = requests.every(({ idempotency }) => idempotency === undefined)
+      ? await commitInOnePiece(organizationId, requests)
+      : await inOrganization(orm, organizationId, async (em) => commitKeyed(em, organizationId, requests));
+    starter.offer(work.records.flatMap((record) => unownedOf(organizationId, record)));
+    return work.results;
+  };
+
+  /** With the facts at hand the whole transaction is known beforehand; should they be stale, it fails as a whole and is made anew. */
+  const commitInOnePiece = async (organizationId: string, requests: readonly IntakeRequest[]): Promise<Work> => {
+    for (let tries = 1; ; tries += 1) {
+      const current = tries === 1 ? facts.recall(organizationId) : undefined;
+      const known = current ?? (await inOrganization(orm, organizationId, async (em) => facts.read(em, organizationId)));
+      const work = routeAll(organizationId, requests, new Map(), known);
+      const audit = auditStatements(work.drafts);
+      giveEntryIds(work.results, audit.ids);
+      if (work.records.length === 0) return work;
+      try {
+        await pipelineInOrganization(orm, organizationId, [
+          assertFacts(known),
+          insertIntake(organizationId, work.records),
+          ...audit.statements,
+        ]);
+        return work;
+      } catch (error) {
+        if (!areFactsStale(error) || tries === maxTries) throw error;
       }
-      if (written.length > 0) {
-        await insertIntake(em, organizationId, written);
-        const entryIds = await appendAudit(em, drafts);
-        let taken = 0;
-        for (const result of results) {
-          if ('replay' in result) continue;
-          const own = result.outcomes.filter((outcome) => !('error' in outcome)).length;
-          result.entryIds = entryIds.slice(taken, (taken += own));
-        }
-      }
-      for (const [i, request] of requests.entries()) await store(em, request, results[i]!);
-      return results;
-    });
-    starter.offer(
-      written.flatMap(({ event, deliveries }) =>
-        deliveries
-          .filter(({ state }) => state === 'pending')
-          .map(({ id, destinationKind, destinationId, channelType }) => ({
-            id,
-            organizationId,
-            destinationKind,
-            destinationId,
-            channelType,
-            eventType: event.type,
-            runSeq: 0,
-          })),
-      ),
-    );
-    return results;
+    }
+  };
+
+  /** Idempotency keys are asked for first, and their answers kept, in the same transaction. */
+  const commitKeyed = async (em: EntityManager, organizationId: string, requests: readonly IntakeRequest[]): Promise<Work> => {
+    const replays = await claimKeys(em, requests);
+    const work = routeAll(organizationId, requests, replays, await facts.read(em, organizationId));
+    if (work.records.length > 0) await insertIntake(organizationId, work.records).execute(em.getKysely());
+    giveEntryIds(work.results, await appendAudit(em, work.drafts));
+    for (const [i, request] of requests.entries()) await store(em, request, work.results[i]!);
+    return work;
   };
 
   /** In the order of the keys, so that two transactions with the same keys wait for each other instead of deadlocking. */
@@ -176,7 +167,7 @@ export function createIntake({ orm, secrets, starter }: IntakeOptions): Intake {
       return settled.result;
     },
     explain: async (organizationId, draft, at) =>
-      inOrganization(orm, organizationId, async (em) => route(organizationId, draft, at, await readFacts(em, organizationId))),
+      inOrganization(orm, organizationId, async (em) => route(organizationId, draft, at, await facts.read(em, organizationId))),
   };
 }
 
@@ -198,9 +189,62 @@ function firstOfEachKey(requests: readonly IntakeRequest[]): IntakeRequest[] {
   });
 }
 
-type Facts = Awaited<ReturnType<ReturnType<typeof createFactsCache>>>;
+/** What a transaction is about to write, and what it will answer. */
+interface Work {
+  results: IntakeResult[];
+  records: IntakeRecord[];
+  drafts: AuditDraft[];
+}
 
-function route(organizationId: string, draft: DraftEvent, at: Date, facts: Facts): IntakeOutcome {
+function routeAll(
+  organizationId: string,
+  requests: readonly IntakeRequest[],
+  replays: ReadonlyMap<IntakeRequest, StoredAnswer>,
+  facts: OrganizationFacts,
+): Work {
+  const work: Work = { results: [], records: [], drafts: [] };
+  for (const request of requests) {
+    const replay = replays.get(request);
+    if (replay !== undefined) {
+      work.results.push({ replay });
+      continue;
+    }
+    const outcomes = request.events.map((draft) => route(organizationId, draft, request.now, facts));
+    work.results.push({ outcomes, entryIds: [] });
+    for (const outcome of outcomes) {
+      if ('error' in outcome) continue;
+      work.records.push(recordOf(outcome, request.principal));
+      work.drafts.push(request.trail.complete(auditPart(outcome), 202));
+    }
+  }
+  return work;
+}
+
+/** One entry per accepted event, in the order of the events. */
+function giveEntryIds(results: readonly IntakeResult[], entryIds: readonly string[]): void {
+  let taken = 0;
+  for (const result of results) {
+    if ('replay' in result) continue;
+    const own = result.outcomes.filter((outcome) => !('error' in outcome)).length;
+    result.entryIds = entryIds.slice(taken, (taken += own));
+  }
+}
+
+function unownedOf(organizationId: string, { event, deliveries }: IntakeRecord): UnownedDelivery[] {
+  return deliveries
+    .filter(({ state }) => state === 'pending')
+    .map(({ id, destinationKind, destinationId, channelType }) => ({
+      id,
+      organizationId,
+      destinationKind,
+      destinationId,
+      channelType,
+      eventType: event.type,
+      runSeq: 0,
+    }));
+}
+
+function route(organizationId: string, draft: DraftEvent, at: Date, facts: OrganizationFacts): IntakeOutcome {
   if (draft.projectId !== null && !facts.projectIds.has(draft.projectId)) {
     return { error: new DomainError('project_not_found', 'The project is not one of this organization.') };
   }
@@ -234,7 +278,7 @@ function recordOf({ event, decisions }: { event: AcceptedEvent; decisions: Decis
   return {
     event,
     principal: { type: principal.type, id: principal.id },
-    body: renderEventBody(event),
+    body: deliveries.some(({ destinationKind }) => destinationKind === 'webhook') ? renderEventBody(event) : null,
     decisions: recorded,
     deliveries,
     notifications,

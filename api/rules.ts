@@ -5,111 +5,15 @@ import { ChannelEntity } from '../db/entities/channel.ts';
 import { RuleEntity } from '../db/entities/rule.ts';
 import type { RuleRow } from '../db/entities/rule.ts';
 import { notFound, validationFailed } from '../domain/errors.ts';
-import { categories } from '../domain/event-type.ts';
-import { newId, toWireId } from '../domain/id.ts';
+import { newId } from '../domain/id.ts';
 import { foldName } from '../domain/name.ts';
-import { matcherKeys, matcherOperators } from '../domain/rule.ts';
-import type { Matcher } from '../domain/rule.ts';
-import { severities } from '../domain/severity.ts';
-import type { Severity } from '../domain/severity.ts';
 import { endpoint } from './endpoint.ts';
-import { eventPattern } from './event-pattern.ts';
 import { openPage, pageOf, pageQuery } from './paging.ts';
 import { definedOnly } from './patch.ts';
 import { assertProjects } from './projects.ts';
-import { distinct, distinctOf, idParams, presentedId, presentedTime, resourceName, wireId } from './schema.ts';
+import { presentRule, readMatchers, ruleFields as fields, shownRule } from './rule-fields.ts';
+import { idParams } from './schema.ts';
 import { assertVersion, versionHeaders } from './version.ts';
-
-const matcherKey = z
-  .string()
-  .max(128)
-  .refine((key) => (matcherKeys as readonly string[]).includes(key) || /^label\.[A-Za-z0-9_.\-/]{1,64}$/.test(key), {
-    error: `must be one of ${matcherKeys.join(', ')}, or label.<name>`,
-    params: { code: 'unknown_key' },
-  });
-
-const matcherText = z.string().max(256);
-
-const matcher = z
-  .discriminatedUnion('op', [
-    z.strictObject({ key: matcherKey, op: z.enum(['=', '!=', 'glob']), value: matcherText }),
-    z.strictObject({ key: matcherKey, op: z.enum(['in', 'not_in']), value: z.array(matcherText).min(1).max(100) }),
-    z.strictObject({ key: matcherKey, op: z.literal('exists'), value: z.boolean() }),
-  ])
-  .meta({ id: 'Matcher', example: { key: 'environment', op: '=', value: 'production' } }) satisfies z.ZodType<Matcher>;
-
-const fields = {
-  name: resourceName,
-  enabled: z.boolean(),
-  position: z.int().min(0).max(1_000_000).meta({ description: 'Rules are asked in this order.' }),
-  types: distinct(eventPattern, { max: 100 }).meta({ description: 'With `categories` also empty: every event.' }),
-  categories: distinctOf(categories, categories.length),
-  projectIds: distinct(wireId('project'), { max: 100 }).meta({ description: 'Empty: all projects and none.' }),
-  minSeverity: z.enum(severities),
-  matchers: z
-    .array(matcher)
-    .max(20)
-    .meta({ description: `All must match. Operators: ${matcherOperators.join(' ')}.` }),
-  channelIds: distinct(wireId('channel'), { max: 50 }).meta({ description: 'All of them get the event.' }),
-  stop: z.boolean().meta({ description: 'Later rules are not asked.' }),
-};
-
-const shownRule = z
-  .strictObject({
-    id: presentedId('rule'),
-    name: z.string(),
-    enabled: z.boolean(),
-    position: z.int(),
-    types: z.array(z.string()),
-    categories: z.array(z.string()),
-    projectIds: z.array(presentedId('project')),
-    minSeverity: z.enum(severities).nullable(),
-    matchers: z.array(matcher),
-    channelIds: z.array(presentedId('channel')),
-    stop: z.boolean(),
-    warnings: z.array(z.string()).meta({ description: '`no_channels`: nothing leaves Tocsin by this rule.' }),
-    version: z.int(),
-    createdAt: presentedTime,
-    updatedAt: presentedTime,
-  })
-  .meta({ id: 'Rule' });
-
-function presentRule(row: RuleRow) {
-  return {
-    id: toWireId('rule', row.id),
-    name: row.name,
-    enabled: row.enabled,
-    position: row.position,
-    types: row.types,
-    categories: row.categories,
-    projectIds: row.projectIds.map((id) => toWireId('project', id)),
-    minSeverity: (row.minSeverity ?? null) as Severity | null,
-    // a project is an id on the wire and a UUID where rules are asked
-    matchers: row.matchers.map((each) => mapProjects(each, (id) => toWireId('project', id))),
-    channelIds: row.channelIds.map((id) => toWireId('channel', id)),
-    stop: row.stop,
-    warnings: row.channelIds.length === 0 ? ['no_channels'] : [],
-    version: row.version,
-    createdAt: row.createdAt.toISOString(),
-    updatedAt: row.updatedAt.toISOString(),
-  };
-}
-
-function mapProjects(each: Matcher, map: (id: string) => string): Matcher {
-  if (each.key !== 'projectId' || typeof each.value === 'boolean' || each.op === 'glob') return each;
-  const convert = (text: string) => (text === '' ? '' : map(text));
-  return { ...each, value: Array.isArray(each.value) ? each.value.map(convert) : convert(each.value) };
-}
-
-function readMatchers(matchers: readonly Matcher[]): Matcher[] {
-  return matchers.map((each, index) =>
-    mapProjects(each, (text) => {
-      const parsed = wireId('project').safeParse(text);
-      if (parsed.success) return parsed.data;
-      throw validationFailed([{ pointer: `/matchers/${index}/value`, code: 'invalid_id', detail: 'is not the id of a project' }]);
-    }),
-  );
-}
 
 async function assertChannels(em: EntityManager, organizationId: string, channelIds: readonly string[]): Promise<void> {
   if (channelIds.length === 0) return;

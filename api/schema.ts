@@ -50,7 +50,10 @@ export function prose(max: number) {
   return z
     .string()
     .max(max)
-    .refine((value) => !/(?![\t\n\r])\p{Cc}/u.test(value), { error: 'must not hold control characters', params: { code: 'control_character' } });
+    .refine((value) => !/(?![\t\n\r])\p{Cc}/u.test(value), {
+      error: 'must not hold control characters',
+      params: { code: 'control_character' },
+    });
 }
 
 export const email = z

@@ -52,7 +52,10 @@ export const slackChannel = defineChannel<SlackSettings>({
     const { payload, truncated } = renderPayload(view, channel);
     const headers = { 'Content-Type': 'application/json; charset=utf-8', 'User-Agent': userAgent };
     const body = Buffer.from(JSON.stringify(payload));
-    return { request: { kind: 'http', method: 'POST', url: webhookUrl, headers, body, bodyDecides: true }, truncated };
+    return {
+      request: { kind: 'http', method: 'POST', url: webhookUrl, headers, privateHeaders: new Set(), body, bodyDecides: true },
+      truncated,
+    };
   },
   classify(response, _settings, { nowMs }) {
     switch (response.kind) {

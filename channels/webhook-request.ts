@@ -42,8 +42,13 @@ export interface WebhookMessage {
 export function buildWebhookRequest({ url, headers: configured, keys }: WebhookEndpoint, message: WebhookMessage): HttpRequest {
   const timestampSeconds = Math.floor(message.nowMs / 1_000);
   const headers: Record<string, string> = {};
+  const privateHeaders = new Set<string>();
   // refused when saved as well; whatever is stored, ours are the ones that are sent
-  for (const [name, value] of Object.entries(configured)) if (!isReservedHeader(name)) headers[name] = value;
+  for (const [name, value] of Object.entries(configured)) {
+    if (isReservedHeader(name)) continue;
+    headers[name] = value;
+    privateHeaders.add(name.toLowerCase());
+  }
   headers['Content-Type'] = 'application/json';
   headers['User-Agent'] = userAgent;
   headers['Accept-Encoding'] = 'identity';
@@ -62,5 +67,5 @@ export function buildWebhookRequest({ url, headers: configured, keys }: WebhookE
   headers['X-Webhook-Attempt'] = String(message.attempt);
   headers['webhook-id'] = message.id;
   headers['webhook-timestamp'] = String(timestampSeconds);
-  return { kind: 'http', method: 'POST', url, headers, body: message.body, bodyDecides: false };
+  return { kind: 'http', method: 'POST', url, headers, privateHeaders, body: message.body, bodyDecides: false };
 }

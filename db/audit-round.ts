@@ -122,7 +122,7 @@ async function selectTrees(db: Kysely<unknown>, orgIds: readonly string[]): Prom
   return rows.map(readTreeRow);
 }
 
-/** Copies of the known trees where they still agree with their rows; the others are rebuilt. */
+/** Copies of the known trees, rebuilt where another sequencer was at work since. */
 async function currentTrees(
   db: Kysely<unknown>,
   rows: readonly TreeRow[],
@@ -132,9 +132,14 @@ async function currentTrees(
   const unknown: TreeRow[] = [];
   for (const row of rows) {
     const tree = known.get(row.orgId);
-    const current = tree?.treeId === row.treeId && tree.frontier.size === row.size && frontierRoot(tree.frontier).equals(row.rootHash);
-    if (current) trees.set(row.orgId, copyTree(tree));
-    else unknown.push(row);
+    if (tree?.treeId !== row.treeId || tree.frontier.size < row.size) {
+      unknown.push(row);
+    } else if (tree.frontier.size === row.size && frontierRoot(tree.frontier).equals(row.rootHash)) {
+      trees.set(row.orgId, copyTree(tree));
+    } else {
+      // what was committed before is known here for certain
+      throw new DamagedTreeError(row.orgId, 'it was rewritten or cut short');
+    }
   }
   if (unknown.length === 0) return trees;
   const loaded = await loadTrees(db, unknown);

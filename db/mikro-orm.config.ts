@@ -1,11 +1,11 @@
 import { defineConfig, MikroORM } from '@mikro-orm/postgresql';
 import { Migrator } from '@mikro-orm/migrations';
-import { CompiledQuery, type DatabaseConnection } from 'kysely';
+import { releaseDeadConnections } from './dead-connections.ts';
 import { entities } from './entities.ts';
 import { migrations } from './migrations.ts';
 
 /**
- * What a pool may do; a pool becomes its role when it connects. `tocsin_app` sees only the organization set in its transaction (row-level
+ * What a pool may do; its connections start as that role. `tocsin_app` sees only the organization set in its transaction (row-level
  * security); the relay and the sequencer work for all organizations on the few tables they are granted.
  */
 export type DatabaseRole = 'tocsin_app' | 'tocsin_relay' | 'tocsin_sequencer';
@@ -24,9 +24,13 @@ export async function openDatabase({ databaseUrl, role, poolMax = 10, applicatio
     defineConfig({
       ...common(databaseUrl),
       pool: { min: 0, max: poolMax, idleTimeoutMillis: 30_000 },
-      driverOptions: { application_name: applicationName, keepAlive: true },
-      onCreateConnection: async (connection) => {
-        await (connection as DatabaseConnection).executeQuery(CompiledQuery.raw(`set role ${role}`));
+      driverOptions: {
+        application_name: applicationName,
+        keepAlive: true,
+        // Part of the connection's start, so that no connection of this pool ever acts as the login.
+        options: `-c role=${role}`,
+        pipeline: true,
+        onPoolCreated: releaseDeadConnections,
       },
     }),
   );

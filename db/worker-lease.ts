@@ -21,7 +21,10 @@ const renewEveryMs = 1_000;
  */
 export async function holdWorkerLease({ databaseUrl, workerId, instance, log }: WorkerLeaseOptions): Promise<WorkerLease> {
   let client = await connect(databaseUrl);
-  await client.query('delete from worker_lease where instance = $1 and worker_id <> $2', [instance ?? null, workerId]);
+  await client.query(`update worker_lease set renewed_at = '-infinity' where instance = $1 and worker_id <> $2`, [
+    instance ?? null,
+    workerId,
+  ]);
   await renew(client, workerId, instance);
   let stopped = false;
   let timer: NodeJS.Timeout;
@@ -48,8 +51,8 @@ export async function holdWorkerLease({ databaseUrl, workerId, instance, log }: 
     async stop() {
       stopped = true;
       clearTimeout(timer);
-      // What is still unfinished will not be finished by this process.
-      await client.query('delete from worker_lease where worker_id = $1', [workerId]).catch(() => {});
+      // What is still unfinished will not be finished by this process; the relay of another closes it and forgets the lease.
+      await client.query(`update worker_lease set renewed_at = '-infinity' where worker_id = $1`, [workerId]).catch(() => {});
       await client.end().catch(() => {});
     },
   };

@@ -36,6 +36,7 @@ export const deliveryErrorCodes = [
   'reset',
   'timeout',
   'blocked_address',
+  'proxy_error',
   'interrupted',
   // nothing could be sent
   'secret_unavailable',
@@ -101,16 +102,20 @@ export function nextState(from: DeliveryState, change: DeliveryChange): { to: De
   }
 }
 
-/** Failures that keep their place in the schedule do so this often in a cycle, or in all this long, before they count like any other. */
+/**
+ * Failures that keep their place in the schedule do so this often in a cycle before they count like any other: interruptions, and
+ * waits for a provider's limit or our proxy, these also no longer than this after the delivery was accepted. So every delivery ends.
+ */
 const sparedInterruptions = 3;
-const sparedRateLimits = 20;
-const sparedRateLimitMs = 6 * 3_600_000;
+const sparedWaits = 20;
+const sparedWaitMs = 6 * 3_600_000;
 
 /** A delivery as it stands when its attempt ends. Counters are those of the cycle. */
 export interface DeliveryProgress {
   /** Index in the policy's delays of the attempt that ended. */
   readonly schedulePos: number;
   readonly interruptions: number;
+  /** Waits that kept the place in the schedule. */
   readonly rateLimits: number;
   readonly acceptedAtMs: number;
   /** Somebody asked for cancelling while the attempt was under way. */
@@ -135,6 +140,7 @@ export type SettleReason =
   | 'retry_scheduled'
   | 'retry_after'
   | 'rate_limited'
+  | 'proxy_error'
   | 'interrupted'
   | 'not_sent'
   | 'schedule_exhausted'
@@ -164,21 +170,9 @@ export function settleAttempt({ progress, result, policy, configuration, u, nowM
   if (result.outcome === 'not_sent') return { ...kept, state: 'retrying', reason: 'not_sent', nextAttemptAtMs: nowMs, nextDelayMs: 0 };
   if (result.outcome === 'rejected') return { ...consumed, state: 'failed', reason: 'rejected' };
 
-  const rateLimited = result.errorCode === 'rate_limited';
-  const askedMs = result.retryAfterMs ?? (rateLimited ? configuration.rateLimitedWaitMs : undefined);
-
-  if (result.sparesSchedule === true) {
-    if (!rateLimited && interruptions < sparedInterruptions) {
-      const counters = { ...kept, interruptions: interruptions + 1 };
-      const nextDelayMs = askedMs ?? 0;
-      return { ...counters, state: 'retrying', reason: 'interrupted', nextAttemptAtMs: nowMs + nextDelayMs, nextDelayMs };
-    }
-    if (rateLimited && rateLimits < sparedRateLimits && nowMs - progress.acceptedAtMs < sparedRateLimitMs) {
-      const counters = { ...kept, rateLimits: rateLimits + 1 };
-      const nextDelayMs = askedMs ?? 0;
-      return { ...counters, state: 'retrying', reason: 'rate_limited', nextAttemptAtMs: nowMs + nextDelayMs, nextDelayMs };
-    }
-  }
+  const askedMs = result.retryAfterMs ?? (result.errorCode === 'rate_limited' ? configuration.rateLimitedWaitMs : undefined);
+  const spared = result.sparesSchedule === true ? spare(progress, result, nowMs, askedMs ?? configuration.rateLimitedWaitMs) : undefined;
+  if (spared !== undefined) return spared;
 
   const next = nextAttempt({ policy, configuration, schedulePos: schedulePos + 1, nowMs, u, retryAfterMs: askedMs });
   if (next === undefined) return { ...consumed, state: 'failed', reason: 'schedule_exhausted' };
@@ -190,6 +184,18 @@ export function settleAttempt({ progress, result, policy, configuration, u, nowM
     nextAttemptAtMs: next.atMs,
     nextDelayMs: next.delayMs,
   };
+}
+
+/** The next attempt of a delivery that keeps its place in the schedule; undefined when it has kept it often or long enough. */
+function spare(progress: DeliveryProgress, { errorCode }: Classification, nowMs: number, waitMs: number): Settlement | undefined {
+  const { schedulePos, interruptions, rateLimits, acceptedAtMs } = progress;
+  const kept = { state: 'retrying', schedulePos, interruptions, rateLimits, scheduleConsumed: false } as const;
+  if (errorCode === 'rate_limited' || errorCode === 'proxy_error') {
+    if (rateLimits >= sparedWaits || nowMs - acceptedAtMs >= sparedWaitMs) return undefined;
+    return { ...kept, reason: errorCode, rateLimits: rateLimits + 1, nextAttemptAtMs: nowMs + waitMs, nextDelayMs: waitMs };
+  }
+  if (interruptions >= sparedInterruptions) return undefined;
+  return { ...kept, reason: 'interrupted', interruptions: interruptions + 1, nextAttemptAtMs: nowMs, nextDelayMs: 0 };
 }
 
 /** What is recorded for an attempt whose worker died: the answer, if there was one, is lost. */

@@ -22,7 +22,7 @@ const prefixes = {
 export type IdKind = keyof typeof prefixes;
 
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz';
-const values = new Map([...alphabet].map((character, value) => [character, BigInt(value)]));
+const values = new Map(Array.from(alphabet, (character, value) => [character, BigInt(value)]));
 const wirePattern = /^([a-z]+)_([0-7][0-9a-hjkmnp-tv-z]{25})$/;
 
 /** A new UUIDv7 for the instant `nowMs` (Unix milliseconds). Two ids of one millisecond are ordered by chance. */

@@ -106,8 +106,8 @@ function listFields(event: AcceptedEvent, context: MessageContext): MessageField
 
 /** Links are checked at intake; this is the net under it, because a `javascript:` link in a mail would be the receiver's problem. */
 function webLink(link: EventLink): MessageLink[] {
-  if (!/^https?:\/\//i.test(link.href)) return [];
-  return [{ href: link.href, title: link.title ?? link.rel ?? link.href }];
+  if (!/^https?:\/\//i.test(link.href) || !URL.canParse(link.href)) return [];
+  return [{ href: link.href, title: link.title ?? link.rel ?? new URL(link.href).host }];
 }
 
 export interface TestMessageInput {

@@ -6,6 +6,8 @@ export interface HttpRequest {
   readonly method: 'POST' | 'PATCH' | 'GET';
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
+  /** Lower-case names of headers whose values are the organization's and must not be kept. */
+  readonly privateHeaders: ReadonlySet<string>;
   readonly body: Uint8Array;
   /** The outcome is in the body, so the deadline covers the body as well and an incomplete one is a timeout. */
   readonly bodyDecides: boolean;
@@ -78,7 +80,7 @@ export interface SmtpRefusal {
 }
 
 /** CONNECT: the server's greeting, or a closing word (421) at any time. */
-export type SmtpCommand = 'CONNECT' | 'EHLO' | 'STARTTLS' | 'AUTH' | 'MAIL' | 'RCPT' | 'DATA';
+export type SmtpCommand = 'CONNECT' | 'EHLO' | 'AUTH' | 'MAIL' | 'RCPT' | 'DATA';
 
 export interface SmtpFailure {
   readonly command: SmtpCommand;
@@ -108,6 +110,8 @@ export type TransportFaultCode =
   | 'blocked_address'
   | 'protocol_error'
   | 'config_invalid'
+  /** The operator's proxy failed; nothing is known about the receiver. */
+  | 'proxy_error'
   /** Given up by us, at shutdown. */
   | 'interrupted';
 

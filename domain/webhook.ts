@@ -128,6 +128,7 @@ export function classifyFault(fault: TransportFault): Classification {
     case 'config_invalid':
       return { outcome: 'rejected', errorCode: code, detail, scope: 'destination' };
     case 'interrupted':
+    case 'proxy_error':
       return { outcome: 'retryable', errorCode: code, detail, possibleDuplicate, sparesSchedule: true };
     case 'dns_error':
     case 'connect_refused':

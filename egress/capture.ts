@@ -65,9 +65,9 @@ export function captureDetail(detail: string | undefined, redact: Redactor): str
   return detail === undefined ? null : redact(detail).replaceAll(/\s+/g, ' ').slice(0, 500);
 }
 
-/** Request headers as they may be shown: the organization's own values are secrets, ours are not. */
-export function captureRequestHeaders(request: HttpRequest, ownNames: ReadonlySet<string>, redact: Redactor): Record<string, string> {
+/** Request headers as they are stored: of the organization's own only the names. */
+export function captureRequestHeaders({ headers, privateHeaders }: HttpRequest, redact: Redactor): Record<string, string> {
   return Object.fromEntries(
-    Object.entries(request.headers).map(([name, value]) => [name, ownNames.has(name.toLowerCase()) ? '[redacted]' : redact(value)]),
+    Object.entries(headers).map(([name, value]) => [name, privateHeaders.has(name.toLowerCase()) ? '[redacted]' : redact(value)]),
   );
 }

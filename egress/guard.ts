@@ -5,6 +5,7 @@ import type { Logger } from '../log.ts';
 import { createAddressPolicy, type AddressPolicyOptions } from './addresses.ts';
 import { createConnector, type Connect } from './connect.ts';
 import { createHttpSender, type HttpSenderOptions, type SendOptions } from './http.ts';
+import { createProxy, type ProxyOptions } from './proxy.ts';
 import { createResolver, type Lookup } from './resolver.ts';
 import { checkMailHost, checkUrl, type CheckedUrl } from './url.ts';
 
@@ -16,6 +17,8 @@ export interface EgressOptions extends AddressPolicyOptions {
   readonly log: Logger;
   /** How names are resolved; the system's resolver unless a test brings its own. */
   readonly lookup?: Lookup;
+  /** `TOCSIN_EGRESS_PROXY`: everything but its exceptions goes through it. */
+  readonly proxy?: ProxyOptions | undefined;
   /** PEM certificates trusted besides the system's. */
   readonly extraRoots?: readonly string[];
   /** Milliseconds; shortened by tests. */
@@ -35,7 +38,7 @@ export interface Egress extends DestinationPolicy {
   close(): Promise<void>;
 }
 
-/** @throws when `allow` holds something else than CIDR, host or host:port */
+/** @throws when `allow` holds something else than CIDR, host or host:port, or the proxy is no URL */
 export function createEgress(options: EgressOptions): Egress {
   const { log, requireHttps, timeouts = {} } = options;
   const policy = createAddressPolicy(options);
@@ -49,6 +52,7 @@ export function createEgress(options: EgressOptions): Egress {
     policy,
     resolver,
     trustedRoots,
+    proxy: options.proxy === undefined ? undefined : createProxy(options.proxy),
     connectTimeoutMs: timeouts.connectMs,
     onBlocked: ({ host, port }, reason) => log.warn('egress', { event: 'blocked', host, port, reason }),
   });

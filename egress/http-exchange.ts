@@ -63,7 +63,6 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   }
 
   onRequestStart(): void {
-    this.#reused = this.#connection.answered > 0;
     this.#written = true;
   }
 
@@ -107,7 +106,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     pool.drop(this.#connection);
     if (this.#head !== undefined && !request.bodyDecides) return this.#answer(true);
     const code = faultCodeOf(error);
-    // the receiver closed an idle connection while the request was on its way: not a fault of the attempt
+    // the receiver closed an idle connection as the request was on its way: no fault of this attempt
     if (code === 'reset' && this.#reused && !this.#repeated && this.#firstByteMs === undefined) {
       this.#repeated = true;
       return this.#dispatch(pool.open(url));
@@ -117,7 +116,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
 
   #dispatch(connection: Connection): void {
     this.#connection = connection;
-    this.#reused = false;
+    this.#reused = connection.answered > 0;
     const { request, url } = this.#input;
     connection.client.dispatch(
       { method: request.method, path: url.pathname + url.search, headers: request.headers, body: request.body },

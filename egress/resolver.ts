@@ -77,6 +77,8 @@ export function createResolver({ lookup: find = systemLookup, now, budgetMs = 3_
 function withBudget(resolution: Promise<Resolution>, budgetMs: number): Promise<Resolution> {
   return new Promise((resolve) => {
     const timer = setTimeout(() => resolve({ fault: `no answer within ${budgetMs} ms` }), budgetMs);
+    // whoever waits has a deadline of its own
+    timer.unref();
     void resolution.then((found) => {
       clearTimeout(timer);
       resolve(found);

@@ -17,9 +17,14 @@ import { describeError, EgressFault } from './fault.ts';
 import type { Egress } from './guard.ts';
 import type { SendOptions } from './http.ts';
 
+/** How long the server may take to answer QUIT. */
+const goodbyeMs = 1_000;
+
 /** What nodemailer tells about a failure. */
 interface SessionError extends Error {
   readonly code?: string | undefined;
+  /** Node's own code, where nodemailer's covers it. */
+  readonly originalCode?: string | undefined;
   readonly command?: string | undefined;
   readonly response?: string | undefined;
   readonly responseCode?: number | undefined;
@@ -36,16 +41,14 @@ export async function sendMail(request: SmtpRequest, egress: Egress, options: Se
   const deadline = new AbortController();
   const timer = setTimeout(() => deadline.abort(), options.deadlineMs);
   const signal = options.signal === undefined ? deadline.signal : AbortSignal.any([deadline.signal, options.signal]);
-  try {
-    return await session.run(signal);
-  } catch (error) {
+  const result = await session.run(signal).catch((error: unknown) => {
     if (deadline.signal.aborted) return session.fault('timeout', `no answer within ${options.deadlineMs} ms`);
     if (options.signal?.aborted === true) return session.fault('interrupted', 'stopped while it was under way');
     return session.judge(error);
-  } finally {
-    clearTimeout(timer);
-    session.end();
-  }
+  });
+  clearTimeout(timer);
+  session.end(result);
+  return result;
 }
 
 class MailSession {
@@ -104,10 +107,11 @@ class MailSession {
   judge(error: unknown): SmtpResponse | TransportFault {
     if (error instanceof EgressFault) return this.fault(error.code, error.detail);
     if (!isNativeError(error)) return this.fault('protocol_error', 'unknown error');
-    const { code, command = '', response = '', responseCode, rejectedErrors } = error as SessionError;
+    const { code, command = '', response = '', responseCode, rejectedErrors, originalCode } = error as SessionError;
     if (rejectedErrors !== undefined && rejectedErrors.length > 0) {
       return { kind: 'smtp', accepted: [], refused: rejectedErrors.map(refusalOf), ...this.#facts() };
     }
+    if (command === 'STARTTLS') return this.fault('tls_error', response === '' ? describeError(error) : `STARTTLS: ${oneLine(response)}`);
     if (responseCode !== undefined && responseCode >= 400) {
       return {
         kind: 'smtp',
@@ -117,24 +121,25 @@ class MailSession {
         ...this.#facts(),
       };
     }
-    return this.fault(faultCodes[code ?? ''] ?? 'protocol_error', describeError(error));
+    return this.fault(
+      faultCodeOf(code, originalCode),
+      describeError(originalCode === undefined ? error : Object.assign(error, { code: originalCode })),
+    );
   }
 
   fault(code: TransportFaultCode, detail: string): TransportFault {
     return { kind: 'fault', code, detail, bytesWritten: this.#written, ...this.#facts() };
   }
 
-  /** A polite goodbye that nobody waits for; after a fault the socket is simply closed. */
-  end(): void {
-    const socket = this.#opened?.socket;
-    if (socket === undefined) return;
-    socket.on('error', () => undefined);
-    this.#smtp?.on('error', () => undefined);
-    this.#smtp?.quit();
-    setTimeout(() => {
-      this.#smtp?.close();
-      socket.destroy();
-    }, 1_000).unref();
+  /** After an answer a goodbye that nobody waits for; after a fault the connection is simply closed. */
+  end(result: SmtpResponse | TransportFault): void {
+    const smtp = this.#smtp;
+    // closed from the top: destroying the socket below a TLS handshake can crash Node
+    if (smtp === undefined) return void this.#opened?.socket.destroy();
+    smtp.on('error', () => undefined);
+    if (result.kind === 'fault') return smtp.close();
+    smtp.quit();
+    setTimeout(() => smtp.close(), goodbyeMs).unref();
   }
 
   #stream(mail: Buffer): Readable {
@@ -198,22 +203,33 @@ function connectionOptions(
     requireTLS: server.security === 'starttls',
     ignoreTLS: server.security === 'none',
     tls: { minVersion: 'TLSv1.2', rejectUnauthorized: true, ...(roots === undefined ? {} : { ca: [...roots] }) },
+    socketCloseTimeout: 0,
     logger: false,
   };
 }
 
-const faultCodes: Readonly<Record<string, TransportFaultCode>> = {
-  ETIMEDOUT: 'timeout',
-  ETLS: 'tls_error',
-  ECONNECTION: 'reset',
-  ESOCKET: 'reset',
-};
+const lostConnection = new Set(['ECONNRESET', 'EPIPE', 'ECONNABORTED', 'ENOTCONN', 'ETIMEDOUT', 'ECONNREFUSED']);
+
+function faultCodeOf(code: string | undefined, originalCode: string | undefined): TransportFaultCode {
+  switch (code) {
+    case 'ETIMEDOUT':
+      return 'timeout';
+    case 'ETLS':
+      return 'tls_error';
+    case 'ECONNECTION':
+      return 'reset';
+    case 'ESOCKET':
+      // what a connected socket reports besides its loss comes from TLS: a certificate, a protocol version
+      return originalCode === undefined || lostConnection.has(originalCode) ? 'reset' : 'tls_error';
+    default:
+      return 'protocol_error';
+  }
+}
 
 function commandOf(command: string): SmtpCommand {
   const [word = ''] = command.split(' ');
   switch (word) {
     case 'EHLO':
-    case 'STARTTLS':
     case 'AUTH':
     case 'MAIL':
     case 'RCPT':

@@ -12,11 +12,11 @@ export type Ready = {
 
 export type Announcer = {
   /** Something that takes long goes on. */
-  progress(message: string): void;
-  ready(facts: Ready): void;
+  readonly progress: (message: string) => void;
+  readonly ready: (facts: Ready) => void;
   /** One sentence, on standard error. */
-  fault(message: string): void;
-  stopping(): void;
+  readonly fault: (message: string) => void;
+  readonly stopping: () => void;
 };
 
 export function createAnnouncer(terminal: boolean, now: () => Date = () => new Date()): Announcer {
@@ -47,7 +47,12 @@ function createJsonAnnouncer(now: () => Date): Announcer {
 
 /** A command that posts a first event when pasted into a shell. */
 export function renderCurl({ apiUrl, apiKey }: Pick<Ready, 'apiUrl' | 'apiKey'>): string {
-  const body = { type: 'deployment.failed', severity: 'high', subject: 'Deployment of checkout failed', message: 'Image pull failed on node 3' };
+  const body = {
+    type: 'deployment.failed',
+    severity: 'high',
+    subject: 'Deployment of checkout failed',
+    message: 'Image pull failed on node 3',
+  };
   return [
     `curl -sS ${apiUrl}/api/v2/events`,
     `-H "Authorization: Bearer ${apiKey ?? '$TOCSIN_API_KEY'}"`,
@@ -61,7 +66,10 @@ function renderReady(facts: Ready): string {
     ['API', facts.apiUrl],
     ['API docs', facts.docsUrl],
     ...(facts.temporalUiUrl === undefined ? [] : ([['Temporal Web UI', facts.temporalUiUrl]] as const)),
-    ['API key', facts.apiKey === undefined ? '$TOCSIN_API_KEY (shown on the first start only)' : `${facts.apiKey}  (keep it: it is not shown again)`],
+    [
+      'API key',
+      facts.apiKey === undefined ? '$TOCSIN_API_KEY (shown on the first start only)' : `${facts.apiKey}  (keep it: it is not shown again)`,
+    ],
     ['Data and logs', facts.dataDir],
   ];
   const table = rows.map(([name, value]) => `  ${name.padEnd(17)}${value}`).join('\n');

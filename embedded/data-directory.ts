@@ -1,6 +1,20 @@
 /** The data directory of one instance: who holds it, what it keeps beside the servers' data, and what a killed supervisor left running. */
 import { randomBytes } from 'node:crypto';
-import { accessSync, chmodSync, constants, copyFileSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  chmodSync,
+  constants,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { type Lock, tryLock } from './lock.ts';
 import { endProcess, type ProcessIdentity } from './process-identity.ts';
@@ -20,7 +34,10 @@ export function holdDataDirectory(dataDir: string): Lock {
     const lock = tryLock(join(dataDir, 'lock'));
     if (lock !== undefined) return lock;
   } catch (error) {
-    throw new StartFault(`The data directory ${dataDir} cannot be used (${(error as Error).message}): set TOCSIN_DATA_DIR to another one.`, { cause: error });
+    throw new StartFault(
+      `The data directory ${dataDir} cannot be used (${(error as Error).message}): set TOCSIN_DATA_DIR to another one.`,
+      { cause: error },
+    );
   }
   const holder = readProcesses(dataDir).main?.pid;
   throw new StartFault(

@@ -22,7 +22,11 @@ export function probeGrpc(address: string, path: string, message: Buffer, timeou
     const readStatus = (headers: Record<string, unknown>) => {
       if (headers['grpc-status'] !== undefined) finish(Number(headers['grpc-status']));
     };
-    stream.once('response', readStatus).once('trailers', readStatus).once('error', () => finish()).once('close', () => finish());
+    stream
+      .once('response', readStatus)
+      .once('trailers', readStatus)
+      .once('error', () => finish())
+      .once('close', () => finish());
     stream.resume();
     // Length-prefixed message: one byte of flags, four of length (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).
     const prefix = Buffer.alloc(5);

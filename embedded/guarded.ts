@@ -65,7 +65,9 @@ export async function startGuarded(command: GuardedCommand, output: number | 'ig
 
     async function finish(): Promise<string> {
       if (server === undefined) {
-        started.reject(new Error(`${command.file} could not be started: ${ending ?? `its guardian ended with ${describeExit(code, signal)}`}`));
+        started.reject(
+          new Error(`${command.file} could not be started: ${ending ?? `its guardian ended with ${describeExit(code, signal)}`}`),
+        );
         return ending ?? 'never started';
       }
       if (ending !== undefined) return ending;
@@ -108,7 +110,8 @@ let parentDeathSignalTool: string | undefined | null = null;
 /** setpriv of util-linux >= 2.33; BusyBox has one without the option. */
 function findParentDeathSignalTool(): string | undefined {
   if (parentDeathSignalTool === null) {
-    const works = process.platform === 'linux' && spawnSync('setpriv', ['--pdeathsig', 'TERM', '--', 'true'], { stdio: 'ignore' }).status === 0;
+    const works =
+      process.platform === 'linux' && spawnSync('setpriv', ['--pdeathsig', 'TERM', '--', 'true'], { stdio: 'ignore' }).status === 0;
     parentDeathSignalTool = works ? 'setpriv' : undefined;
   }
   return parentDeathSignalTool;

@@ -10,7 +10,8 @@ import { spawn } from 'node:child_process';
 import type { GuardedCommand, GuardianMessage } from './guarded.ts';
 
 const command = JSON.parse(process.argv[2] ?? '') as GuardedCommand;
-const [file, args] = command.parentDeathSignalTool === undefined ? [command.file, command.args] : bindToThisProcess(command.parentDeathSignalTool);
+const [file, args] =
+  command.parentDeathSignalTool === undefined ? [command.file, command.args] : bindToThisProcess(command.parentDeathSignalTool);
 const child = spawn(file, args, {
   stdio: ['ignore', 'inherit', 'inherit'],
   cwd: command.cwd,

@@ -5,7 +5,15 @@ import type { Config } from '../config.ts';
 import { createLogger } from '../log.ts';
 import type { Announcer } from './announce.ts';
 import { type AppProcess, startApp } from './app-process.ts';
-import { endLeftoverProcesses, holdDataDirectory, openLog, provideFirstApiKey, provideSecretKeys, recordProcesses, writeWhole } from './data-directory.ts';
+import {
+  endLeftoverProcesses,
+  holdDataDirectory,
+  openLog,
+  provideFirstApiKey,
+  provideSecretKeys,
+  recordProcesses,
+  writeWhole,
+} from './data-directory.ts';
 import { type Kept, keepRunning } from './keep-running.ts';
 import type { Lock } from './lock.ts';
 import { identify } from './process-identity.ts';
@@ -29,7 +37,7 @@ export type Instance = {
   /** Ends app, Temporal and PostgreSQL, whatever of them was reached. */
   stop(): Promise<void>;
   /** During a stop: attempts under way are not waited for any longer. */
-  hurry(): void;
+  readonly hurry: () => void;
 };
 
 export function createInstance({ config, env, announcer, terminal, appFile }: InstanceOptions): Instance {
@@ -54,15 +62,27 @@ export function createInstance({ config, env, announcer, terminal, appFile }: In
       });
       const context = { config, env, log, progress: announcer.progress, onRestart: record };
       await Promise.all([
-        providePostgres(context).then((provided) => (postgres = provided)).finally(record),
-        provideTemporal(context).then((provided) => (temporal = provided)).finally(record),
+        providePostgres(context)
+          .then((provided) => (postgres = provided))
+          .finally(record),
+        provideTemporal(context)
+          .then((provided) => (temporal = provided))
+          .finally(record),
       ]);
       const appEnvironment = composeEnvironment(apiPort);
       const firstKey = config.bootstrapKey === undefined ? provideFirstApiKey(dataDir) : undefined;
       const { created } = await runMigrations({ ...appEnvironment, TOCSIN_BOOTSTRAP_KEY: config.bootstrapKey ?? firstKey?.key }, output);
       app = await keepRunning({
         name: 'api and worker',
-        start: (_previous, signal) => startApp({ file: appFile, env: appEnvironment, stdout: output, stderr: output, signal }),
+        start: (previous, signal) =>
+          startApp({
+            file: appFile,
+            env: appEnvironment,
+            stdout: output,
+            stderr: output,
+            signal,
+            readyTimeoutMs: previous === undefined ? 90_000 : undefined,
+          }),
         onRestart: record,
         log,
       });
@@ -98,7 +118,13 @@ export function createInstance({ config, env, announcer, terminal, appFile }: In
       temporalAddress: temporal.facts.address,
       temporalNamespace: config.temporal.namespace,
       databaseUrl: postgres.facts.databaseUrl,
-      pids: { main: process.pid, postgres: processes.postgres?.pid, temporal: processes.temporal?.pid, api: identity.pid, worker: identity.pid },
+      pids: {
+        main: process.pid,
+        postgres: processes.postgres?.pid,
+        temporal: processes.temporal?.pid,
+        api: identity.pid,
+        worker: identity.pid,
+      },
     };
     writeWhole(readyFile, `${JSON.stringify(ready, null, 2)}\n`);
   }

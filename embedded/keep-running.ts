@@ -57,7 +57,7 @@ export async function keepRunning<T extends Server>({ name, start, onRestart, lo
           current = await start(current, stopping.signal);
           break;
         } catch (error) {
-          log.error('restart', { server: name, error: error as Error, waitMs: backoffMs });
+          log.error('restart', { server: name, error, waitMs: backoffMs });
         }
       }
       if (stopping.signal.aborted) return current.stop();

@@ -16,10 +16,11 @@ export function tryLock(path: string): Lock | undefined {
   mkdirSync(dirname(path), { recursive: true });
   const database = new DatabaseSync(path);
   try {
-    database.exec('begin exclusive');
+    // Nothing is ever written, so there is nothing to keep a journal of.
+    database.exec('pragma journal_mode = memory; begin exclusive');
   } catch (error) {
     database.close();
-    if (error instanceof Error && 'errcode' in error && error.errcode === busy) return undefined;
+    if ((error as { errcode?: number }).errcode === busy) return undefined;
     throw error;
   }
   return { release: () => database.isOpen && database.close() };

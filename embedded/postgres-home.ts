@@ -4,7 +4,20 @@
  * /var/lib/tocsin/<hash of the data directory> instead.
  */
 import { createHash } from 'node:crypto';
-import { accessSync, chmodSync, chownSync, constants, cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  chmodSync,
+  chownSync,
+  constants,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 
@@ -44,7 +57,10 @@ function prepareSharedHome(dataDir: string, native: string, account: Account): {
   // A data directory that was deleted and made anew must not come up with the cluster of the old one, whose password is gone.
   if (!existsSync(note) && existsSync(home)) renameSync(home, `${home}.left-${Date.now()}`);
   const noted = existsSync(note) ? readFileSync(note, 'utf8').trim() : home;
-  if (noted !== home) throw new Error(`The data directory ${dataDir} was moved, and its PostgreSQL data is still in ${noted}: move that to ${home}, and put this path into ${note}.`);
+  if (noted !== home)
+    throw new Error(
+      `The data directory ${dataDir} was moved, and its PostgreSQL data is still in ${noted}: move that to ${home}, and put this path into ${note}.`,
+    );
   for (const directory of [sharedRoot, home]) {
     mkdirSync(directory, { recursive: true, mode: 0o755 });
     chmodSync(directory, 0o755);
@@ -85,7 +101,10 @@ function findNativeDirectory(): string {
     accessSync(join(native, 'bin'));
     return native;
   } catch (error) {
-    throw new Error(`There is no embedded PostgreSQL for ${platform} (npm package ${name}): set DATABASE_URL to a PostgreSQL of your own.`, { cause: error });
+    throw new Error(
+      `There is no embedded PostgreSQL for ${platform} (npm package ${name}): set DATABASE_URL to a PostgreSQL of your own.`,
+      { cause: error },
+    );
   }
 }
 
@@ -103,7 +122,9 @@ export function findUnprivilegedAccount(passwd: string): Account {
     const [uid, gid] = [Number(entry?.[2]), Number(entry?.[3])];
     if (uid > 0 && gid > 0) return { uid, gid };
   }
-  throw new Error('PostgreSQL does not run as root and this machine has no user postgres or nobody: run as another user, or set DATABASE_URL.');
+  throw new Error(
+    'PostgreSQL does not run as root and this machine has no user postgres or nobody: run as another user, or set DATABASE_URL.',
+  );
 }
 
 /** Whether `account` may pass through `directory` and all above it, by their permission bits. */

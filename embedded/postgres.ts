@@ -1,7 +1,19 @@
 /** The embedded PostgreSQL: made once, started, found ready, stopped. Kept in `<data dir>/postgres`, reached over loopback TCP only. */
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmodSync, chownSync, existsSync, readdirSync, readFileSync, readlinkSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -122,7 +134,9 @@ async function makeCluster(home: PostgresHome, cluster: string, password: string
 function refuseOtherVersion(cluster: string): void {
   const version = readFileSync(join(cluster, 'PG_VERSION'), 'utf8').trim();
   if (version !== majorVersion) {
-    throw new Error(`The data in ${cluster} is of PostgreSQL ${version} and this Tocsin brings ${majorVersion}: dump it with the version that wrote it, and restore it.`);
+    throw new Error(
+      `The data in ${cluster} is of PostgreSQL ${version} and this Tocsin brings ${majorVersion}: dump it with the version that wrote it, and restore it.`,
+    );
   }
 }
 
@@ -188,7 +202,7 @@ async function waitUntilAnswering(databaseUrl: string, server: GuardedProcess): 
   for (;;) {
     const fault = await tryQuery(databaseUrl);
     if (fault === undefined) return;
-    if (ended !== undefined) throw new Error(`PostgreSQL ended while starting (${ended}); its messages are in log/postgres.log of the data directory.`);
+    if (ended !== undefined) throw new Error(`PostgreSQL ended while starting (${ended}); its log says why.`);
     if (fault === recovering) deadline = Date.now() + answerTimeoutMs;
     if (Date.now() > deadline) throw new Error(`PostgreSQL did not answer within ${answerTimeoutMs / 1000} s: ${fault}.`);
     await sleep(30);

@@ -64,7 +64,9 @@ function portableStartTime(pid: number): string | undefined {
   try {
     process.kill(pid, 0);
     if (process.platform === 'win32') return 'unknown';
-    const [state = '', ...started] = execFileSync('ps', ['-o', 'state=,lstart=', '-p', String(pid)], { encoding: 'utf8' }).trim().split(/\s+/);
+    const [state = '', ...started] = execFileSync('ps', ['-o', 'state=,lstart=', '-p', String(pid)], { encoding: 'utf8' })
+      .trim()
+      .split(/\s+/);
     return state.startsWith('Z') ? undefined : started.join(' ');
   } catch {
     return undefined;

@@ -1,4 +1,5 @@
 import { badConfigurationExitCode, ConfigError, type Environment } from '../config.ts';
+import { onStopSignals } from './stop-signals.ts';
 import { tellSupervisor, whenSupervisorIsGone } from './supervised.ts';
 
 export interface ProcessContext {
@@ -31,12 +32,10 @@ export async function runProcess(start: (context: ProcessContext) => Promise<() 
     process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
     void tellSupervisor({ fault: error instanceof Error ? error.message : String(error) }).then(async () => end(1));
   };
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.on(signal, () => {
-      if (stopping.signal.aborted) process.exit(1);
-      void end(0);
-    });
-  }
+  onStopSignals(
+    () => void end(0),
+    () => process.exit(1),
+  );
   whenSupervisorIsGone(() => void end(0));
   process.on('unhandledRejection', fail);
   process.on('uncaughtException', fail);

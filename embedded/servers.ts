@@ -86,7 +86,9 @@ async function findTemporal(address: string): Promise<void> {
     if (await answersGrpc(address, 2000)) return;
     await sleep(500);
   }
-  throw new StartFault(`No Temporal server answers at ${address} (TEMPORAL_ADDRESS): start it, or unset TEMPORAL_ADDRESS to have one started.`);
+  throw new StartFault(
+    `No Temporal server answers at ${address} (TEMPORAL_ADDRESS): start it, or unset TEMPORAL_ADDRESS to have one started.`,
+  );
 }
 
 /** The port asked for, if it is free; any free one for 0. */
@@ -95,7 +97,12 @@ export async function settlePort(host: string, port: number, settingName: string
     if (port === 0) return await findFreePort(host);
     if (await isPortFree(host, port)) return port;
   } catch (error) {
-    throw new StartFault(`Nothing can listen on ${host}:${port} (${(error as NodeJS.ErrnoException).code ?? 'unknown error'}): correct the address, or set ${settingName} to another port.`, { cause: error });
+    throw new StartFault(
+      `Nothing can listen on ${host}:${port} (${(error as NodeJS.ErrnoException).code ?? 'unknown error'}): correct the address, or set ${settingName} to another port.`,
+      { cause: error },
+    );
   }
-  throw new StartFault(`Port ${port} of ${host} is taken by another program: stop that one, or set ${settingName} to another port (0 = any free one).`);
+  throw new StartFault(
+    `Port ${port} of ${host} is taken by another program: stop that one, or set ${settingName} to another port (0 = any free one).`,
+  );
 }

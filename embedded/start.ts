@@ -5,6 +5,7 @@ import { createAnnouncer } from './announce.ts';
 import { BadConfiguration } from './app-process.ts';
 import { createInstance } from './instance.ts';
 import { watchParent } from './parent-watch.ts';
+import { onStopSignals } from './stop-signals.ts';
 
 const terminal = process.stdout.isTTY;
 const announcer = createAnnouncer(terminal);
@@ -28,12 +29,11 @@ const instance = createInstance({
 
 let stopping = false;
 
-/** Ends everything, once; a second request only makes it quicker. */
+/** Ends everything, once. The exit code is that of the first reason. */
 function stop(exitCode: number): void {
-  if (stopping) return instance.hurry();
+  if (stopping) return;
   stopping = true;
   if (exitCode === 0) announcer.stopping();
-  // The timers below keep no one alive; the stop itself may take the workers' grace time and the servers'.
   instance.stop().then(() => process.exit(exitCode), fail);
 }
 
@@ -46,7 +46,7 @@ function exitCodeOf(error: unknown): number {
   return error instanceof ConfigError || error instanceof BadConfiguration ? badConfigurationExitCode : 1;
 }
 
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stop(0));
+onStopSignals(() => stop(0), instance.hurry);
 // A closed terminal or pipe must not end the supervisor before its servers.
 process.stdout.on('error', () => undefined);
 process.stderr.on('error', () => undefined);

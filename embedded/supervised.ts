@@ -1,7 +1,10 @@
 /** The side of a process that `npm start` spawned: telling its supervisor that it is ready, or why it cannot be; ending with it. */
 
 /** What such a process sends over its IPC channel. */
-export type SupervisedMessage = { readonly ready: true; readonly apiUrl: string } | { readonly fault: string } | { readonly migrated: true; readonly created: boolean };
+export type SupervisedMessage =
+  | { readonly ready: true; readonly apiUrl: string }
+  | { readonly fault: string }
+  | { readonly migrated: true; readonly created: boolean };
 
 /** Sends a message and resolves when it is out. Does nothing in a process that was not spawned so. */
 export function tellSupervisor(message: SupervisedMessage): Promise<void> {

@@ -29,7 +29,11 @@ export function chooseGoBuild(goVersion: string, goToolchain: string): GoBuild |
 /** Asks the Go on the search path; undefined when there is none. */
 export async function findGo(env: NodeJS.ProcessEnv): Promise<{ version: string; toolchain: string } | undefined> {
   try {
-    const { stdout } = await promisify(execFile)('go', ['env', 'GOVERSION', 'GOTOOLCHAIN'], { env: goEnvironment(env), cwd: '/', timeout: 30_000 });
+    const { stdout } = await promisify(execFile)('go', ['env', 'GOVERSION', 'GOTOOLCHAIN'], {
+      env: goEnvironment(env),
+      cwd: '/',
+      timeout: 30_000,
+    });
     const [version = '', toolchain = ''] = stdout.split('\n');
     return { version, toolchain };
   } catch {
@@ -41,7 +45,12 @@ export async function findGo(env: NodeJS.ProcessEnv): Promise<{ version: string;
  * Builds in a directory of its own below `cacheDirectory`; the caller moves the program out and then calls `discard`.
  * `progress` gets a line about every ten seconds. Needs about 3 GB for Go's module and build caches.
  */
-export async function buildTemporalCli(build: GoBuild, cacheDirectory: string, env: NodeJS.ProcessEnv, progress: (line: string) => void): Promise<BuiltCli> {
+export async function buildTemporalCli(
+  build: GoBuild,
+  cacheDirectory: string,
+  env: NodeJS.ProcessEnv,
+  progress: (line: string) => void,
+): Promise<BuiltCli> {
   await mkdir(cacheDirectory, { recursive: true });
   const directory = await mkdtemp(join(cacheDirectory, 'build-'));
   const discard = () => rm(directory, { recursive: true, force: true });
@@ -54,7 +63,12 @@ export async function buildTemporalCli(build: GoBuild, cacheDirectory: string, e
     await writeFile(join(directory, 'go.mod'), throwAwayModule);
     await writeFile(join(directory, 'tools.go'), `//go:build tools\n\npackage tools\n\nimport _ "${command}"\n`);
     const stamp = `-X github.com/temporalio/cli/internal/temporalcli.Version=${preferredVersion}`;
-    await runGo(['build', '-v', '-ldflags', stamp, '-o', path, command], directory, { ...goEnvironment(env), GOFLAGS: '-mod=mod -buildvcs=false' }, progress);
+    await runGo(
+      ['build', '-v', '-ldflags', stamp, '-o', path, command],
+      directory,
+      { ...goEnvironment(env), GOFLAGS: '-mod=mod -buildvcs=false' },
+      progress,
+    );
     return { path, version: preferredVersion, discard };
   } catch (error) {
     await discard();
@@ -91,7 +105,10 @@ async function runGo(args: readonly string[], cwd: string, env: NodeJS.ProcessEn
     else lastLines.push(line.trim());
     if (lastLines.length > 15) lastLines.shift();
   });
-  const timer = setInterval(() => progress(`${describeElapsed(Date.now() - startedAt)}: ${seen.fetched} modules fetched, ${seen.compiled} packages compiled`), 10_000);
+  const timer = setInterval(
+    () => progress(`${describeElapsed(Date.now() - startedAt)}: ${seen.fetched} modules fetched, ${seen.compiled} packages compiled`),
+    10_000,
+  );
   try {
     const code = await new Promise<number | null>((resolve, reject) => go.once('error', reject).once('close', resolve));
     if (code !== 0) throw new Error(`go ${args[0]} ended with exit code ${code}: ${lastLines.join(' / ')}`);

@@ -4,7 +4,16 @@ import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { waitForLock } from './lock.ts';
 import { buildTemporalCli, chooseGoBuild, describeElapsed, findGo } from './temporal-build.ts';
-import { askVersion, findCacheDirectory, findCached, findOnPath, isRecentEnough, preferredVersion, putIntoCache, type TemporalCli } from './temporal-cli.ts';
+import {
+  askVersion,
+  findCacheDirectory,
+  findCached,
+  findOnPath,
+  isRecentEnough,
+  preferredVersion,
+  putIntoCache,
+  type TemporalCli,
+} from './temporal-cli.ts';
 
 export type ProvisionOptions = {
   /** `TEMPORAL_CLI_PATH`: when it cannot be used, nothing else is tried, because the user meant it. */
@@ -28,7 +37,9 @@ export async function provisionTemporalCli(options: ProvisionOptions): Promise<T
   if (cliPath !== undefined) {
     const version = await askVersion(cliPath);
     if (version !== undefined) return { path: cliPath, version, source: 'TEMPORAL_CLI_PATH' };
-    throw new NoTemporalServerError(`TEMPORAL_CLI_PATH is ${cliPath}, which cannot be run: correct it, or unset it to have a server found or built.`);
+    throw new NoTemporalServerError(
+      `TEMPORAL_CLI_PATH is ${cliPath}, which cannot be run: correct it, or unset it to have a server found or built.`,
+    );
   }
   for (const path of findOnPath('temporal', env)) {
     const version = await askVersion(path);
@@ -38,7 +49,9 @@ export async function provisionTemporalCli(options: ProvisionOptions): Promise<T
   const cached = await findCached(cacheDirectory);
   if (cached !== undefined) return fromCache(cached);
 
-  const lock = await waitForLock(join(cacheDirectory, 'temporal-cli.lock'), () => progress('Waiting for another process that is fetching or building the Temporal server.'));
+  const lock = await waitForLock(join(cacheDirectory, 'temporal-cli.lock'), () =>
+    progress('Waiting for another process that is fetching or building the Temporal server.'),
+  );
   try {
     const meanwhile = await findCached(cacheDirectory);
     if (meanwhile !== undefined) return fromCache(meanwhile);

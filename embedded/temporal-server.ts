@@ -29,7 +29,22 @@ export type TemporalServer = GuardedProcess & { readonly address: string; readon
 
 /** Starts the server. Resolves when it serves the first namespace. */
 export async function startTemporalServer(options: TemporalServerOptions): Promise<TemporalServer> {
-  const port = options.port ?? (await findFreePort());
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await startOn(options, options.port ?? (await findFreePort()));
+    } catch (error) {
+      // It also listens on ports of its own choosing, and one of them may have been taken in the meantime.
+      if (!(error instanceof EndedWhileStarting) || options.port !== undefined || attempt === 3) throw error;
+    }
+  }
+}
+
+/** Its message is for people. */
+class EndedWhileStarting extends Error {
+  override name = 'EndedWhileStarting';
+}
+
+async function startOn(options: TemporalServerOptions, port: number): Promise<TemporalServer> {
   const server = await startGuarded(
     {
       file: options.cliPath,
@@ -47,10 +62,10 @@ export async function startTemporalServer(options: TemporalServerOptions): Promi
   void server.exited.then((how) => (ended = how));
   const deadline = Date.now() + startTimeoutMs;
   while (!(await servesNamespace(address, options.namespaces[0], 2000))) {
-    if (ended !== undefined) throw new Error(`The Temporal server ended while starting (${ended}); its messages are in log/temporal.log of the data directory.`);
+    if (ended !== undefined) throw new EndedWhileStarting(`The Temporal server ended while starting (${ended}); its log says why.`);
     if (Date.now() > deadline) {
       await server.stop();
-      throw new Error(`The Temporal server did not answer within ${startTimeoutMs / 1000} s; its messages are in log/temporal.log of the data directory.`);
+      throw new Error(`The Temporal server did not answer within ${startTimeoutMs / 1000} s; its log says why.`);
     }
     await sleep(50);
   }

@@ -1,10 +1,13 @@
 import type { MikroORM } from '@mikro-orm/postgresql';
 import { WorkflowNotFoundError } from '@temporalio/client';
 import {
-  deleteDeadLeases,
+  analyzeGrownTables,
+  deleteLeases,
   deleteOldTests,
   disownRun,
-  findAbandonedAttempts,
+  findAttemptsOf,
+  findDeadWorkers,
+  findLostAttempts,
   findOverdueRuns,
   findUnowned,
   readBacklog,
@@ -39,6 +42,8 @@ const overdueAfterMs = 10_000;
 const recheckAfterMs = 30_000;
 const leaseMs = 5_000;
 const attemptOverdueMs = 5_000;
+/** Attempts lost by living workers are a fault of ours, not a crash: looking for them costs more than it brings each second. */
+const lostEveryRounds = 10;
 const describeDeadlineMs = 2_000;
 const limits = { unowned: 5_000, overdue: 20, abandoned: 1_000 } as const;
 
@@ -48,6 +53,7 @@ const limits = { unowned: 5_000, overdue: 20, abandoned: 1_000 } as const;
  */
 export function startRelay({ orm, temporal, starter, workerId, log, closeAbandoned }: RelayOptions): Relay {
   const checkedAt = new Map<string, number>();
+  let rounds = 0;
   let stopped = false;
   let timer: NodeJS.Timeout;
   let round: Promise<void> = Promise.resolve();
@@ -61,7 +67,13 @@ export function startRelay({ orm, temporal, starter, workerId, log, closeAbandon
   };
 
   const closeDead = async (): Promise<number> => {
-    const attempts = await findAbandonedAttempts(orm.em.fork(), { leaseMs, overdueMs: attemptOverdueMs, limit: limits.abandoned });
+    const em = orm.em.fork();
+    // Whoever runs this is alive, even when it could not renew its lease.
+    const dead = await findDeadWorkers(em, { leaseMs, except: workerId });
+    const attempts = dead.length === 0 ? [] : await findAttemptsOf(em, dead, limits.abandoned);
+    if (dead.length > 0 && attempts.length === 0) await deleteLeases(em, dead);
+    if (rounds % lostEveryRounds === 0)
+      attempts.push(...(await findLostAttempts(em, { overdueMs: attemptOverdueMs, limit: limits.abandoned })));
     if (attempts.length > 0) starter.offer(await closeAbandoned(attempts));
     return attempts.length;
   };
@@ -71,11 +83,11 @@ export function startRelay({ orm, temporal, starter, workerId, log, closeAbandon
     for (const [runId, at] of checkedAt) if (at < now - recheckAfterMs) checkedAt.delete(runId);
     const overdue = await findOverdueRuns(orm.em.fork(), { afterMs: overdueAfterMs, limit: limits.overdue + checkedAt.size });
     let lost = 0;
-    for (const runId of overdue.filter((id) => !checkedAt.has(id)).slice(0, limits.overdue)) {
+    for (const { organizationId, runId } of overdue.filter((run) => !checkedAt.has(run.runId)).slice(0, limits.overdue)) {
       checkedAt.set(runId, now);
       if (await isRunning(runId)) continue;
       lost += 1;
-      starter.offer(await disownRun(orm.em.fork(), runId));
+      starter.offer(await disownRun(orm.em.fork(), { organizationId, runId }));
     }
     return lost;
   };
@@ -97,12 +109,13 @@ export function startRelay({ orm, temporal, starter, workerId, log, closeAbandon
   const tick = async (): Promise<void> => {
     const startedAt = performance.now();
     const found = { abandoned: 0, unowned: 0, lost: 0 };
+    rounds += 1;
     try {
       found.abandoned = await closeDead();
       found.unowned = await startUnowned();
       found.lost = await restartLost();
-      await deleteDeadLeases(orm.em.fork());
       await deleteOldTests(orm.em.fork());
+      await analyzeGrownTables(orm.em.fork());
       const backlog = await readBacklog(orm.em.fork());
       await reportLoop(orm.em.fork(), 'relay', workerId, { ...found, ...backlog });
       if (found.abandoned + found.unowned + found.lost > 0)

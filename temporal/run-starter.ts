@@ -2,6 +2,7 @@ import type { MikroORM } from '@mikro-orm/postgresql';
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
 import { WorkflowIdConflictPolicy, WorkflowIdReusePolicy, type SearchAttributePair } from '@temporalio/common';
 import { claimRun, releaseRun } from '../db/queries/run-claim.ts';
+import { pipelineInOrganization } from '../db/pipeline.ts';
 import { inOrganization } from '../db/tenant.ts';
 import { formatRunId } from '../domain/run.ts';
 import { toWireId } from '../domain/id.ts';
@@ -52,7 +53,7 @@ const pauseAfterFailureMs = 1_000;
  * shortest latency: three were measured slower.)
  */
 export function createRunStarter(options: RunStarterOptions): RunStarter {
-  const { temporal, orm, maxRunSize } = options;
+  const { orm, maxRunSize } = options;
   // Insertion order is the turn: a destination that started goes to the back.
   const queues = new Map<string, UnownedDelivery[]>();
   const starting = new Set<string>();
@@ -88,7 +89,8 @@ export function createRunStarter(options: RunStarterOptions): RunStarter {
         const eager = await startWorkflow(options, run, members);
         options.onStarted?.({ members: run.size, eager });
       } catch (error) {
-        if (run.size > 1) await inOrganization(orm, members[0]!.organizationId, (em) => releaseRun(em, run.runId));
+        if (run.size > 1)
+          await inOrganization(orm, members[0]!.organizationId, (em) => releaseRun(em, members[0]!.organizationId, run.runId));
         throw error;
       }
     } catch (error) {
@@ -99,14 +101,13 @@ export function createRunStarter(options: RunStarterOptions): RunStarter {
     }
   };
 
-  const claim = async (members: UnownedDelivery[]) =>
-    inOrganization(orm, members[0]!.organizationId, (em) =>
-      claimRun(
-        em,
-        members[0]!.organizationId,
-        members.map(({ id }) => id),
-      ),
-    );
+  const claim = async (members: UnownedDelivery[]): Promise<{ runId: string; size: number } | undefined> => {
+    const { organizationId } = members[0]!;
+    const ids = members.map(({ id }) => id).toSorted();
+    const [rows] = await pipelineInOrganization(orm, organizationId, [claimRun(organizationId, ids)]);
+    const [first] = rows as Array<{ run_id: string }>;
+    return first === undefined ? undefined : { runId: first.run_id, size: rows!.length };
+  };
 
   return {
     offer(deliveries) {

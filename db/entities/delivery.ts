@@ -34,6 +34,8 @@ export const DeliveryEntity = defineEntity({
     claimedBy: p.text().nullable(),
     createdAt: p.datetime(3),
     finishedAt: p.datetime(3).nullable(),
+    /** `finishedAt` of those that ended failed or cancelled. */
+    undeliveredAt: p.datetime(3).nullable(),
   },
 });
 export type DeliveryRow = InferEntity<typeof DeliveryEntity>;

@@ -31,8 +31,7 @@ export const EventEntity = defineEntity({
     acceptedAt: p.datetime(3),
     principalType: p.text(),
     principalId: p.uuid(),
-    body: p.blob().lazy(),
-    bodyKept: p.boolean(),
+    body: p.blob().nullable().lazy(),
   },
 });
 export type EventRow = InferEntity<typeof EventEntity>;

@@ -27,7 +27,7 @@ begin
         if tries > 20 then raise; end if;
         perform pg_sleep(0.05);
       when insufficient_privilege then
-        raise exception 'The login % may not create the role ${role}; as a superuser run: ${roles
+        raise exception 'The login % may not create or take on the role ${role}; as a superuser run: ${roles
           .map((name) => `create role ${name} nologin;`)
           .join(' ')} grant ${roles.join(', ')} to %;', current_user, quote_ident(current_user)
           using errcode = 'insufficient_privilege';

@@ -89,6 +89,13 @@ export class Migration0003Delivery extends Migration {
           on conflict (org_id) do update set version = routing_version.version + 1;
         return null;
       end $$;
+      -- For transactions that were prepared with known facts: they commit only if the facts are still those.
+      create function assert_routing_version(expected bigint) returns void language plpgsql stable as $$
+      begin
+        if expected <> coalesce((select version from routing_version where org_id = nullif(current_setting('app.org_id', true), '')::uuid), 0) then
+          raise exception 'the routing configuration has changed' using errcode = 'TR001';
+        end if;
+      end $$;
       create trigger routing_version after insert or update or delete on webhook for each row execute function bump_routing_version();
       create trigger routing_version after insert or update or delete on channel for each row execute function bump_routing_version();
       create trigger routing_version after insert or update or delete on rule for each row execute function bump_routing_version();
@@ -122,13 +129,10 @@ export class Migration0003Delivery extends Migration {
         accepted_at timestamptz(3) not null,
         principal_type text not null,
         principal_id uuid not null,
-        -- the webhook body, rendered once; every delivery and attempt sends these bytes
-        body bytea not null,
-        -- false once no delivery can need the body and it has been emptied
-        body_kept boolean not null default true,
+        -- the webhook body, rendered once; every delivery and attempt sends these bytes. Null: no webhook wants it, or none can any more
+        body bytea,
         primary key (org_id, id)
       );
-      create index event_body on event (accepted_at) where body_kept;
       create index event_type on event (org_id, type, id);
 
       create table decision (
@@ -172,12 +176,14 @@ export class Migration0003Delivery extends Migration {
         claimed_by text,
         created_at timestamptz(3) not null,
         finished_at timestamptz(3),
+        -- finished_at again when it ended failed or cancelled: few of many, so their list has an index of its own
+        undelivered_at timestamptz(3),
         primary key (org_id, id)
-      ) with (fillfactor = 80);
+      ) with (fillfactor = 70);
+      -- No index names the state: then setting a delivery in flight touches no index at all. An event's deliveries are in its decisions.
       create index delivery_destination on delivery (org_id, destination_id, id);
-      create index delivery_state on delivery (org_id, state, id);
-      create index delivery_event on delivery (org_id, event_id);
-      create index delivery_run on delivery (run_id) where run_id is not null and finished_at is null;
+      create index delivery_undelivered on delivery (org_id, id) where undelivered_at is not null;
+      create index delivery_run on delivery (org_id, run_id) where run_id is not null and finished_at is null;
       create index delivery_due on delivery (next_attempt_at) where finished_at is null;
       create index delivery_finished on delivery (finished_at) where finished_at is not null and claimed_by is null;
 
@@ -212,8 +218,7 @@ export class Migration0003Delivery extends Migration {
         schedule_consumed boolean,
         possible_duplicate boolean not null default false,
         primary key (org_id, delivery_id, number)
-      ) with (fillfactor = 80);
-      create index attempt_unfinished on attempt (worker_id) where finished_at is null;
+      ) with (fillfactor = 70);
 
       create table notification (
         org_id uuid not null,
@@ -230,7 +235,7 @@ export class Migration0003Delivery extends Migration {
         created_at timestamptz(3) not null,
         primary key (org_id, id)
       );
-      create index notification_user on notification (org_id, user_id, id);
+      create index notification_user on notification (org_id, user_id, id) where user_id is not null;
 
       create table notification_read (
         org_id uuid not null,
@@ -260,6 +265,26 @@ export class Migration0003Delivery extends Migration {
 
       create table loop_status (name text primary key, worker_id uuid, last_run_at timestamptz(3) not null, detail jsonb not null default '{}');
     `);
+    // Statements prepared while the tables are new are planned for nearly empty tables, and autovacuum looks once a minute. Until the
+    // first thousands of rows are counted, such a plan reads all of them for each row it wants.
+    this.addSql(`
+      alter table delivery set (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
+      alter table attempt set (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
+      create function analyze_grown_tables() returns int language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
+      declare grown record; analyzed int := 0;
+      begin
+        for grown in
+          select c.oid::regclass as name from pg_class c join pg_stat_user_tables s on s.relid = c.oid
+            where c.relkind in ('r', 'p') and s.schemaname in ('public', 'audit') and s.n_live_tup > 200 and s.n_live_tup > 8 * c.reltuples
+        loop
+          execute format('analyze %s', grown.name);
+          analyzed := analyzed + 1;
+        end loop;
+        return analyzed;
+      end $$;
+      revoke execute on function analyze_grown_tables() from public;
+      grant execute on function analyze_grown_tables() to tocsin_relay;
+    `);
     for (const table of tenantTables) {
       this.addSql(`
         alter table ${table} enable row level security;
@@ -285,4 +310,15 @@ export class Migration0003Delivery extends Migration {
   }
 }
 
-const tenantTables = ['webhook', 'channel', 'rule', 'event', 'decision', 'delivery', 'attempt', 'notification', 'notification_read', 'destination_test'];
+const tenantTables = [
+  'webhook',
+  'channel',
+  'rule',
+  'event',
+  'decision',
+  'delivery',
+  'attempt',
+  'notification',
+  'notification_read',
+  'destination_test',
+];

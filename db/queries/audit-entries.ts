@@ -32,14 +32,19 @@ export interface AuditEntryRow {
 export interface AuditEntryCompanion {
   id: string;
   idx: string | null;
-  leaf_hash: Buffer | null;
   chain_hash: Buffer | null;
   sequenced_at: string | null;
   envelopes: Buffer[] | null;
 }
 
 interface AuditTables {
-  'audit.entry': Omit<AuditEntryRow, 'occurred_at'> & { occurred_at: Date; recorded_at: Date; org_id: string; canonical: Buffer };
+  'audit.entry': Omit<AuditEntryRow, 'occurred_at'> & {
+    occurred_at: Date;
+    recorded_at: Date;
+    org_id: string;
+    canonical: Buffer;
+    leaf_hash: Buffer;
+  };
 }
 
 const listed = [
@@ -141,11 +146,11 @@ export async function findAuditEntry(
   em: EntityManager,
   organizationId: string,
   id: string,
-): Promise<(AuditEntryRow & { canonical: Buffer }) | undefined> {
+): Promise<(AuditEntryRow & { canonical: Buffer; leaf_hash: Buffer }) | undefined> {
   return em
     .getKysely<AuditTables>()
     .selectFrom('audit.entry')
-    .select([...listed, 'canonical'])
+    .select([...listed, 'canonical', 'leaf_hash'])
     .select(isoTime('occurred_at').as('occurred_at'))
     .where('org_id', '=', organizationId)
     .where('id', '=', id)
@@ -161,7 +166,7 @@ export async function findCompanions(
 ): Promise<Map<string, AuditEntryCompanion>> {
   if (ids.length === 0) return new Map();
   const { rows } = await sql<AuditEntryCompanion>`
-    select e.id, leaf.idx, leaf.leaf_hash, leaf.chain_hash, ${isoTime('leaf.sequenced_at')} as sequenced_at, private.envelopes
+    select e.id, leaf.idx, leaf.chain_hash, ${isoTime('leaf.sequenced_at')} as sequenced_at, private.envelopes
     from unnest(${ids}::uuid[], ${ids.map((id) => new Date(idTimeMs(id)).toISOString())}::timestamptz[]) as e(id, recorded_at)
       left join audit.entry_private private on private.recorded_at = e.recorded_at and private.id = e.id and private.org_id = ${organizationId}
       left join (audit.tree join audit.leaf using (tree_id)) on tree.org_id = ${organizationId} and leaf.entry_id = e.id`.execute(

@@ -52,6 +52,7 @@ export async function cancelOpenDeliveries(
           cancel_requested = true,
           error_code = case when state = 'in_flight' then error_code else ${reason} end,
           finished_at = case when state = 'in_flight' then null else now() end,
+          undelivered_at = case when state = 'in_flight' then null else now() end,
           next_attempt_at = case when state = 'in_flight' then next_attempt_at end,
           state = case when state = 'in_flight' then state else 'cancelled' end
         where org_id = ${organizationId} and destination_id = ${destinationId} and finished_at is null
@@ -68,7 +69,7 @@ export async function cancelWaiting(
   { organizationId, ids, reason }: { organizationId: string; ids: readonly string[]; reason: string },
 ): Promise<Array<{ id: string; eventId: string }>> {
   const { rows } = await sql<{ id: string; eventId: string }>`
-    update delivery set state = 'cancelled', finished_at = now(), next_attempt_at = null, error_code = ${reason}
+    update delivery set state = 'cancelled', finished_at = now(), undelivered_at = now(), next_attempt_at = null, error_code = ${reason}
       where org_id = ${organizationId} and id = any(${ids}::uuid[]) and state in ('pending', 'retrying', 'held')
       returning id, event_id as "eventId"
   `.execute(em.getKysely());

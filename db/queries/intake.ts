@@ -1,5 +1,4 @@
-import type { EntityManager } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
 import type { AcceptedEvent } from '../../domain/event.ts';
 import type { Decision } from '../../domain/routing.ts';
 
@@ -7,8 +6,8 @@ import type { Decision } from '../../domain/routing.ts';
 export interface IntakeRecord {
   event: AcceptedEvent;
   principal: { type: string; id: string };
-  /** The rendered webhook body: these bytes are what every delivery of the event sends. */
-  body: Buffer;
+  /** The rendered webhook body: these bytes are what every delivery of the event sends. Null: no webhook wants it. */
+  body: Buffer | null;
   decisions: Array<Decision & { deliveryId: string | null }>;
   deliveries: IntakeDelivery[];
   notifications: Array<{ id: string; userId: string | null }>;
@@ -23,8 +22,8 @@ export interface IntakeDelivery {
   state: 'pending' | 'delivered';
 }
 
-/** Writes events with their decisions, deliveries and notifications: one statement whatever their number. */
-export async function insertIntake(em: EntityManager, organizationId: string, records: readonly IntakeRecord[]): Promise<void> {
+/** The statement that writes events with their decisions, deliveries and notifications, whatever their number. */
+export function insertIntake(organizationId: string, records: readonly IntakeRecord[]): RawBuilder<unknown> {
   const event = <T>(value: (record: IntakeRecord) => T): T[] => records.map(value);
   const decisions = records.flatMap(({ event: { id }, decisions }) => decisions.map((one, ordinal) => ({ ...one, eventId: id, ordinal })));
   const decision = <T>(value: (one: (typeof decisions)[number]) => T): T[] => decisions.map(value);
@@ -34,7 +33,7 @@ export async function insertIntake(em: EntityManager, organizationId: string, re
   const delivery = <T>(value: (one: (typeof deliveries)[number]) => T): T[] => deliveries.map(value);
   const notifications = records.flatMap(({ event: about, notifications }) => notifications.map((one) => ({ ...one, about })));
   const notification = <T>(value: (one: (typeof notifications)[number]) => T): T[] => notifications.map(value);
-  await sql`
+  return sql`
     with events as (
       insert into event (org_id, id, project_id, tenant_id, type, posted_type, category, severity, subject, message, source, environment,
           git_commit_sha, resource, actor, labels, links, data, audience, dedup_key, group_key, occurred_at, accepted_at, principal_type,
@@ -82,7 +81,7 @@ export async function insertIntake(em: EntityManager, organizationId: string, re
         ${notification((one) => one.about.severity)}::text[], ${notification((one) => one.about.projectId)}::uuid[],
         ${notification((one) => one.about.subject)}::text[], ${notification((one) => one.about.message)}::text[],
         ${notification((one) => time(one.about.acceptedAt))}::timestamptz[])
-  `.execute(em.getKysely());
+  `;
 }
 
 function time(ms: number): string {

@@ -30,20 +30,25 @@ export async function findUnowned(em: EntityManager, { afterMs, limit }: { after
 }
 
 /** Runs with a delivery long past its time: their workflows may never have started, have been terminated, or have missed a wake. */
-export async function findOverdueRuns(em: EntityManager, { afterMs, limit }: { afterMs: number; limit: number }): Promise<string[]> {
-  const { rows } = await sql<{ run_id: string }>`
-    select run_id from delivery
+export async function findOverdueRuns(em: EntityManager, { afterMs, limit }: { afterMs: number; limit: number }): Promise<RunName[]> {
+  const { rows } = await sql<RunName>`
+    select org_id as "organizationId", run_id as "runId" from delivery
       where finished_at is null and run_id is not null and next_attempt_at < now() - make_interval(secs => ${afterMs / 1_000})
         and state in ('pending', 'retrying')
-      group by run_id order by min(next_attempt_at) limit ${limit}
+      group by org_id, run_id order by min(next_attempt_at) limit ${limit}
   `.execute(em.getKysely());
-  return rows.map(({ run_id }) => run_id);
+  return rows;
+}
+
+export interface RunName {
+  organizationId: string;
+  runId: string;
 }
 
 /** Takes a run that no longer exists away from its deliveries. */
-export async function disownRun(em: EntityManager, runId: string): Promise<RelayDelivery[]> {
+export async function disownRun(em: EntityManager, { organizationId, runId }: RunName): Promise<RelayDelivery[]> {
   const { rows } = await sql<RelayDelivery>`
-    update delivery d set run_id = null where d.run_id = ${runId} and d.finished_at is null and d.state in ('pending', 'retrying')
+    update delivery d set run_id = null where d.org_id = ${organizationId} and d.run_id = ${runId} and d.finished_at is null and d.state in ('pending', 'retrying')
       returning ${relayColumns}
   `.execute(em.getKysely());
   return rows;
@@ -55,36 +60,54 @@ export interface UnfinishedAttempt {
   number: number;
 }
 
-/**
- * Attempts begun by workers that are dead (no lease, or one unrenewed for `leaseMs`) or lost by living ones (`overdueMs` past their
- * deadline): nobody will record their answers.
- */
-export async function findAbandonedAttempts(
-  em: EntityManager,
-  { leaseMs, overdueMs, limit }: { leaseMs: number; overdueMs: number; limit: number },
-): Promise<UnfinishedAttempt[]> {
+/** Workers whose lease has run out; also those who ended it themselves. What they had begun, nobody will finish. */
+export async function findDeadWorkers(em: EntityManager, { leaseMs, except }: { leaseMs: number; except: string }): Promise<string[]> {
+  const { rows } = await sql<{ worker_id: string }>`
+    select worker_id from worker_lease
+      where renewed_at < now() - make_interval(secs => ${leaseMs / 1_000}) and worker_id <> ${except}
+  `.execute(em.getKysely());
+  return rows.map(({ worker_id }) => worker_id);
+}
+
+/** Attempts begun by these workers and not finished; looks through the deliveries that are open. */
+export async function findAttemptsOf(em: EntityManager, workerIds: readonly string[], limit: number): Promise<UnfinishedAttempt[]> {
   const { rows } = await sql<UnfinishedAttempt>`
-    select a.org_id as "organizationId", a.delivery_id as "deliveryId", a.number from attempt a
-      where a.finished_at is null
-        and (a.deadline_at < now() - make_interval(secs => ${overdueMs / 1_000})
-          or not exists (
-            select from worker_lease l where l.worker_id = a.worker_id and l.renewed_at > now() - make_interval(secs => ${leaseMs / 1_000})))
+    select a.org_id as "organizationId", a.delivery_id as "deliveryId", a.number
+      from delivery d join attempt a on a.org_id = d.org_id and a.delivery_id = d.id and a.number = d.total_attempts
+      where d.finished_at is null and d.state = 'in_flight' and a.finished_at is null and a.worker_id = any(${workerIds}::uuid[])
       limit ${limit}
   `.execute(em.getKysely());
   return rows;
 }
 
-/** Leases long dead, whose attempts have all been closed. */
-export async function deleteDeadLeases(em: EntityManager): Promise<void> {
-  await sql`
-    delete from worker_lease l where l.renewed_at < now() - interval '1 minute'
-      and not exists (select from attempt a where a.worker_id = l.worker_id and a.finished_at is null)
+/** Attempts that a living worker should long have finished. */
+export async function findLostAttempts(
+  em: EntityManager,
+  { overdueMs, limit }: { overdueMs: number; limit: number },
+): Promise<UnfinishedAttempt[]> {
+  const { rows } = await sql<UnfinishedAttempt>`
+    select a.org_id as "organizationId", a.delivery_id as "deliveryId", a.number
+      from delivery d join attempt a on a.org_id = d.org_id and a.delivery_id = d.id and a.number = d.total_attempts
+      where d.finished_at is null and d.state = 'in_flight' and a.finished_at is null
+        and a.deadline_at < now() - make_interval(secs => ${overdueMs / 1_000})
+      limit ${limit}
   `.execute(em.getKysely());
+  return rows;
+}
+
+/** Forgets workers of which nothing is left to close. */
+export async function deleteLeases(em: EntityManager, workerIds: readonly string[]): Promise<void> {
+  await sql`delete from worker_lease where worker_id = any(${workerIds}::uuid[])`.execute(em.getKysely());
 }
 
 /** Results of synchronous tests that nobody will ask for any more. */
 export async function deleteOldTests(em: EntityManager): Promise<void> {
   await sql`delete from destination_test where created_at < now() - interval '10 minutes'`.execute(em.getKysely());
+}
+
+/** Has the planner learn the size of tables that have grown many times over since it last looked. */
+export async function analyzeGrownTables(em: EntityManager): Promise<void> {
+  await sql`select analyze_grown_tables()`.execute(em.getKysely());
 }
 
 export interface BacklogFigures {

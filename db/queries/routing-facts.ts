@@ -1,5 +1,5 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
 import type { Category } from '../../domain/event-type.ts';
 import type { RoutingFacts } from '../../domain/routing.ts';
 import type { Severity } from '../../domain/severity.ts';
@@ -17,22 +17,39 @@ export interface OrganizationFacts {
 }
 
 const maxCached = 1_000;
+const changed = 'TR001';
 
-/**
- * The facts of an organization, kept per process. Each read compares the organization's configuration version inside the caller's
- * transaction, so a committed change decides every event accepted after it, in every process.
- */
-export function createFactsCache(): (em: EntityManager, organizationId: string) => Promise<OrganizationFacts> {
+export interface FactsCache {
+  /** The facts as they are in the caller's transaction: a committed change decides every event accepted after it, in every process. */
+  read(em: EntityManager, organizationId: string): Promise<OrganizationFacts>;
+  /** What was last read, without asking; whoever uses it MUST commit together with `assertFacts`. */
+  recall(organizationId: string): OrganizationFacts | undefined;
+}
+
+/** The facts of organizations, kept per process and compared by version. */
+export function createFactsCache(): FactsCache {
   const known = new Map<string, OrganizationFacts>();
-  return async (em, organizationId) => {
-    const version = await readVersion(em);
-    const cached = known.get(organizationId);
-    if (cached?.version === version) return cached;
-    const facts = await readFacts(em, version);
-    if (known.size >= maxCached) known.delete(known.keys().next().value!);
-    known.set(organizationId, facts);
-    return facts;
+  return {
+    recall: (organizationId) => known.get(organizationId),
+    async read(em, organizationId) {
+      const version = await readVersion(em);
+      const cached = known.get(organizationId);
+      if (cached?.version === version) return cached;
+      const facts = await readFacts(em, version);
+      if (known.size >= maxCached) known.delete(known.keys().next().value!);
+      known.set(organizationId, facts);
+      return facts;
+    },
   };
+}
+
+/** Fails the transaction when the facts are not current any more; `areFactsStale` knows its error. */
+export function assertFacts({ version }: OrganizationFacts): RawBuilder<unknown> {
+  return sql`select assert_routing_version(${version}::bigint)`;
+}
+
+export function areFactsStale(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === changed;
 }
 
 async function readVersion(em: EntityManager): Promise<string> {

@@ -1,17 +1,13 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
 
 /**
  * Gives unowned deliveries of one destination to one run. Rows that another transaction holds are left: it is claiming them.
  * @param ids UUIDs, oldest first
- * @returns undefined when none was left to claim
+ * Its rows, one per claimed delivery, name the run; there are none when nothing was left to claim.
  */
-export async function claimRun(
-  em: EntityManager,
-  organizationId: string,
-  ids: readonly string[],
-): Promise<{ runId: string; size: number } | undefined> {
-  const { rows } = await sql<{ run_id: string }>`
+export function claimRun(organizationId: string, ids: readonly string[]): RawBuilder<{ run_id: string }> {
+  return sql<{ run_id: string }>`
     with claimable as (
       select id, run_seq from delivery
         where org_id = ${organizationId} and id = any(${ids}::uuid[]) and run_id is null and finished_at is null and state in ('pending', 'retrying')
@@ -21,13 +17,12 @@ export async function claimRun(
     update delivery d set run_id = oldest.run_id, run_seq = d.run_seq + 1
       from oldest where d.org_id = ${organizationId} and d.id in (select id from claimable)
       returning d.run_id
-  `.execute(em.getKysely());
-  return rows[0] === undefined ? undefined : { runId: rows[0].run_id, size: rows.length };
+  `;
 }
 
 /** Takes deliveries that were never begun from a run that was never started, so that the relay gives them a new one. */
-export async function releaseRun(em: EntityManager, runId: string): Promise<void> {
-  await sql`update delivery set run_id = null where run_id = ${runId} and finished_at is null and state in ('pending', 'retrying')`.execute(
+export async function releaseRun(em: EntityManager, organizationId: string, runId: string): Promise<void> {
+  await sql`update delivery set run_id = null where org_id = ${organizationId} and run_id = ${runId} and finished_at is null and state in ('pending', 'retrying')`.execute(
     em.getKysely(),
   );
 }

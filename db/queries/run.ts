@@ -1,5 +1,5 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
 import { parseRunId } from '../../domain/run.ts';
 import type { DeliveryErrorCode, DeliveryState, Outcome } from '../../domain/delivery.ts';
 
@@ -41,7 +41,7 @@ export interface DestinationMark {
   deleted: boolean;
 }
 
-interface BegunRow extends Omit<RunMember, 'nextAttemptAt' | 'createdAt'> {
+export interface BegunRow extends Omit<RunMember, 'nextAttemptAt' | 'createdAt'> {
   nextAttemptAt: string | null;
   createdAt: string;
   destination: DestinationMark | null;
@@ -50,17 +50,16 @@ interface BegunRow extends Omit<RunMember, 'nextAttemptAt' | 'createdAt'> {
 /**
  * Begins what is due in some runs of one organization: attempts are inserted, their deliveries set in_flight, all in one statement. No
  * request MUST leave without it. A row that another statement changes meanwhile is not begun: the update re-reads it and its state decides.
- * @returns every open member of the runs, begun or not.
+ * Its rows, read by `readBegun`, are every open member of the runs, begun or not.
  */
-export async function beginRuns(
-  em: EntityManager,
+export function beginRuns(
   organizationId: string,
   runs: readonly BeginRun[],
   at: { now: number; timeoutMs: number; workerId: string },
-): Promise<Array<RunMember & { destination: DestinationMark | null }>> {
+): RawBuilder<BegunRow> {
   const keys = runs.map(({ runId }) => parseRunId(runId));
   const now = new Date(at.now).toISOString();
-  const { rows } = await sql<BegunRow>`
+  return sql<BegunRow>`
     with run as (
       select * from unnest(
         ${runs.map(({ runId }) => runId)}::text[], ${keys.map(({ deliveryId }) => deliveryId)}::uuid[], ${keys.map(({ runSeq }) => runSeq)}::int[],
@@ -74,7 +73,7 @@ export async function beginRuns(
     ),
     member as (
       select r.run_id as of_run, r.lane, d.*
-        from run r join delivery d on d.run_id = r.run_id and d.finished_at is null
+        from run r join delivery d on d.org_id = ${organizationId} and d.run_id = r.run_id and d.finished_at is null
       union all
       -- a single starts without having been claimed: this statement claims it
       select r.run_id, r.lane, d.*
@@ -104,7 +103,10 @@ export async function beginRuns(
         left join begun b on b.id = m.id
         left join destination t on t.id = m.destination_id
         left join event e on e.org_id = ${organizationId} and e.id = b.event_id
-  `.execute(em.getKysely());
+  `;
+}
+
+export function readBegun(rows: readonly BegunRow[]): Array<RunMember & { destination: DestinationMark | null }> {
   return rows.map((row) => ({
     ...row,
     createdAt: Date.parse(row.createdAt),
@@ -149,17 +151,12 @@ export interface FinishedAttempt {
 /**
  * Records what has answered, in one statement. An attempt that was closed meanwhile (its worker was taken for dead) is left as it is, but a
  * delivery that reached its destination ends `delivered` whatever was thought of it.
- * @returns the state that each delivery took; absent: it was not this attempt's to decide.
  */
-export async function finishAttempts(
-  em: EntityManager,
-  organizationId: string,
-  finished: readonly FinishedAttempt[],
-): Promise<Map<string, DeliveryState>> {
+export function finishAttempts(organizationId: string, finished: readonly FinishedAttempt[]): RawBuilder<FinishedDelivery> {
   const column = <T>(value: (one: FinishedAttempt) => T): T[] => finished.map(value);
   const time = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());
   const json = (value: unknown): string | null => (value === null ? null : JSON.stringify(value));
-  const { rows } = await sql<{ id: string; state: DeliveryState }>`
+  return sql<FinishedDelivery>`
     with done as (
       select * from unnest(
         ${column((one) => one.deliveryId)}::uuid[], ${column((one) => one.attempt)}::int[], ${column((one) => time(one.finishedAt))}::timestamptz[],
@@ -189,20 +186,25 @@ export async function finishAttempts(
     update delivery d set state = case when f.next_state = 'retrying' and d.cancel_requested then 'cancelled' else f.next_state end, schedule_pos = f.next_schedule_pos, attempt_count = f.next_attempt_count,
         interruptions = f.next_interruptions, rate_limits = f.next_rate_limits, next_attempt_at = f.next_attempt_at,
         status_code = f.status_code, error_code = f.error_code, trigger = 'schedule',
-        finished_at = case when f.next_state in ('delivered', 'failed', 'cancelled') or d.cancel_requested then f.finished_at end
+        finished_at = case when f.next_state in ('delivered', 'failed', 'cancelled') or d.cancel_requested then f.finished_at end,
+        undelivered_at = case when f.next_state in ('failed', 'cancelled') or d.cancel_requested and f.next_state <> 'delivered' then f.finished_at end
       from done f
       where d.org_id = ${organizationId} and d.id = f.delivery_id
         and ((d.state = 'in_flight' and d.total_attempts = f.number) or (f.next_state = 'delivered' and d.state <> 'delivered'))
       returning d.id, d.state
-  `.execute(em.getKysely());
-  return new Map(rows.map(({ id, state }) => [id, state]));
+  `;
+}
+
+/** The state that a delivery took; a delivery without one was not this attempt's to decide. */
+export interface FinishedDelivery {
+  id: string;
+  state: DeliveryState;
 }
 
 /** The open deliveries of a run. */
-export async function findRunMembers(em: EntityManager, runId: string): Promise<string[]> {
-  const { rows } = await sql<{ id: string }>`select id from delivery where run_id = ${runId} and finished_at is null`.execute(
-    em.getKysely(),
-  );
+export async function findRunMembers(em: EntityManager, organizationId: string, runId: string): Promise<string[]> {
+  const { rows } = await sql<{ id: string }>`select id from delivery
+    where org_id = ${organizationId} and run_id = ${runId} and finished_at is null`.execute(em.getKysely());
   return rows.map(({ id }) => id);
 }
 

@@ -16,7 +16,11 @@ beforeEach(async () => {
 afterAll(() => api.stop());
 
 const webhook = { name: 'Hook', url: 'http://127.0.0.1:9000/in', eventTypes: ['deployment.failed'] };
-const email = { name: 'Mail', type: 'email', settings: { host: '127.0.0.1', port: 2525, security: 'none', from: 'a@example.com', to: ['b@example.com'] } };
+const email = {
+  name: 'Mail',
+  type: 'email',
+  settings: { host: '127.0.0.1', port: 2525, security: 'none', from: 'a@example.com', to: ['b@example.com'] },
+};
 
 const post = (path: string, body: unknown, organization = ours) => api.request('POST', path, { key: organization.key, body });
 const get = (path: string, organization = ours) => api.request('GET', path, { key: organization.key });
@@ -28,7 +32,11 @@ describe('webhooks', () => {
     const { id, secret } = created.body;
     expect(secret).toMatch(/^whsec_[A-Za-z0-9+/]{43}=$/);
     const read = await get(`/webhooks/${id}`);
-    expect(read.body).toMatchObject({ secret: { set: true, hint: secret.slice(-4) }, headers: { 'X-Team': { set: true } }, status: 'active' });
+    expect(read.body).toMatchObject({
+      secret: { set: true, hint: secret.slice(-4) },
+      headers: { 'X-Team': { set: true } },
+      status: 'active',
+    });
     for (const path of [`/webhooks/${id}`, '/webhooks']) {
       const { text } = await get(path);
       expect(text).not.toContain(secret);
@@ -130,7 +138,13 @@ describe('webhooks', () => {
     const off = await api.request('PATCH', path, { key: ours.key, headers: { 'If-Match': '"1"' }, body: { active: false } });
     expect(off.body).toMatchObject({ active: false, status: 'inactive', disabledReason: 'user', version: 2 });
     const on = await api.request('PATCH', path, { key: ours.key, body: { active: true, signatureSchemes: ['v1', 'v1a'], secret: null } });
-    expect(on.body).toMatchObject({ status: 'active', disabledReason: null, disabledAt: null, warnings: ['unsigned'], secret: { set: false } });
+    expect(on.body).toMatchObject({
+      status: 'active',
+      disabledReason: null,
+      disabledAt: null,
+      warnings: ['unsigned'],
+      secret: { set: false },
+    });
     expect(on.body['signaturePublicKey']).toMatch(/^whpk_/);
   });
 
@@ -214,7 +228,13 @@ describe('rules', () => {
       { key: 'label.team', op: 'glob', value: 'pay*' },
       { key: 'environment', op: 'exists', value: true },
     ];
-    const { status, body } = await post('/rules', { name: 'R', types: ['release.failed', 'alert.*'], categories: ['job'], minSeverity: 'high', matchers });
+    const { status, body } = await post('/rules', {
+      name: 'R',
+      types: ['release.failed', 'alert.*'],
+      categories: ['job'],
+      minSeverity: 'high',
+      matchers,
+    });
     expect(status).toBe(201);
     expect(body).toMatchObject({ types: ['release.fail', 'alert.*'], categories: ['job'], minSeverity: 'high', matchers });
   });

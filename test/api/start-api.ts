@@ -21,7 +21,7 @@ import { permissions } from '../../domain/permission.ts';
 import type { Permission, Role } from '../../domain/permission.ts';
 import { createEgress } from '../../egress/guard.ts';
 import type { LogFields } from '../../log.ts';
-import { createTestDatabase } from './test-database.ts';
+import { createTestDatabase } from '../support/servers.ts';
 
 export interface TestAnswer {
   readonly status: number;
@@ -84,7 +84,8 @@ const passedTest: DestinationTest = {
 
 /** The whole API over HTTP on a database of its own. Answers are checked against their documented schemas. */
 export async function startApi({ deps: overrides = {}, endpoints = allEndpoints }: TestApiOptions = {}): Promise<TestApi> {
-  const { databaseUrl, drop } = await createTestDatabase();
+  const database = await createTestDatabase();
+  const { databaseUrl } = database;
   const orm = await openDatabase({ databaseUrl, role: 'tocsin_app', poolMax: 8 });
   const logLines: LogFields[] = [];
   const note = (unit: string, fields: LogFields) => void logLines.push({ ...fields, line: unit });
@@ -194,7 +195,7 @@ export async function startApi({ deps: overrides = {}, endpoints = allEndpoints 
       await new Promise((resolve) => server.close(resolve));
       await app.settled();
       await orm.close(true);
-      await drop();
+      await database.drop();
     },
   };
 }

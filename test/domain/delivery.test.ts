@@ -54,7 +54,8 @@ test('every state has one answer to every change', () => {
 });
 
 test('an attempt ends in any of the five states that follow in_flight', () => {
-  for (const to of ['delivered', 'retrying', 'held', 'failed', 'cancelled'] as const) expect(nextState('in_flight', { kind: 'finish', to })).toEqual({ to });
+  for (const to of ['delivered', 'retrying', 'held', 'failed', 'cancelled'] as const)
+    expect(nextState('in_flight', { kind: 'finish', to })).toEqual({ to });
 });
 
 test('a delivery that is never answered fails after the sixth attempt', () => {
@@ -94,11 +95,21 @@ test('what was not sent is due at once and has consumed nothing', () => {
 });
 
 test('a retryable outcome waits for the delay of the next attempt', () => {
-  expect(settle(unavailable)).toMatchObject({ state: 'retrying', reason: 'retry_scheduled', schedulePos: 1, nextAttemptAtMs: now + 60_000, nextDelayMs: 60_000 });
+  expect(settle(unavailable)).toMatchObject({
+    state: 'retrying',
+    reason: 'retry_scheduled',
+    schedulePos: 1,
+    nextAttemptAtMs: now + 60_000,
+    nextDelayMs: 60_000,
+  });
 });
 
 test('a longer Retry-After is kept to the millisecond and says so', () => {
-  expect(settle({ ...unavailable, retryAfterMs: 600_001 })).toMatchObject({ reason: 'retry_after', nextAttemptAtMs: now + 600_001, schedulePos: 1 });
+  expect(settle({ ...unavailable, retryAfterMs: 600_001 })).toMatchObject({
+    reason: 'retry_after',
+    nextAttemptAtMs: now + 600_001,
+    schedulePos: 1,
+  });
 });
 
 test('a 429 that names no wait waits at least the configured one', () => {
@@ -126,7 +137,14 @@ test('three interruptions of a cycle are free, the fourth counts', () => {
   let progress = fresh;
   for (let interruption = 1; interruption <= 3; interruption += 1) {
     const settled = settle(interruptedAttempt, progress);
-    expect(settled).toMatchObject({ state: 'retrying', reason: 'interrupted', schedulePos: 0, scheduleConsumed: false, nextAttemptAtMs: now, interruptions: interruption });
+    expect(settled).toMatchObject({
+      state: 'retrying',
+      reason: 'interrupted',
+      schedulePos: 0,
+      scheduleConsumed: false,
+      nextAttemptAtMs: now,
+      interruptions: interruption,
+    });
     progress = { ...progress, interruptions: settled.interruptions };
   }
   expect(settle(interruptedAttempt, progress)).toMatchObject({ state: 'retrying', schedulePos: 1, scheduleConsumed: true });
@@ -134,14 +152,37 @@ test('three interruptions of a cycle are free, the fourth counts', () => {
 
 test("a provider's rate limit keeps the place in the schedule twenty times or six hours", () => {
   const limited: Classification = { outcome: 'retryable', errorCode: 'rate_limited', retryAfterMs: 30_000, sparesSchedule: true };
-  expect(settle(limited)).toMatchObject({ reason: 'rate_limited', schedulePos: 0, rateLimits: 1, scheduleConsumed: false, nextDelayMs: 30_000 });
+  expect(settle(limited)).toMatchObject({
+    reason: 'rate_limited',
+    schedulePos: 0,
+    rateLimits: 1,
+    scheduleConsumed: false,
+    nextDelayMs: 30_000,
+  });
   expect(settle(limited, { rateLimits: 19 })).toMatchObject({ reason: 'rate_limited' });
   expect(settle(limited, { rateLimits: 20 })).toMatchObject({ schedulePos: 1, scheduleConsumed: true });
   expect(settle(limited, { acceptedAtMs: now - 6 * 3_600_000 })).toMatchObject({ schedulePos: 1, scheduleConsumed: true });
 });
 
+test("our proxy's failure keeps the place in the schedule and waits like a rate limit", () => {
+  const proxied: Classification = { outcome: 'retryable', errorCode: 'proxy_error', sparesSchedule: true };
+  expect(settle(proxied)).toMatchObject({
+    reason: 'proxy_error',
+    schedulePos: 0,
+    rateLimits: 1,
+    interruptions: 0,
+    scheduleConsumed: false,
+    nextDelayMs: 60_000,
+  });
+  expect(settle(proxied, { rateLimits: 20 })).toMatchObject({ schedulePos: 1, scheduleConsumed: true });
+});
+
 test('whatever happens, a delivery ends: no outcome is retried for ever', () => {
-  const results: Array<SettleInput['result']> = [unavailable, interruptedAttempt, { outcome: 'retryable', errorCode: 'rate_limited', sparesSchedule: true }];
+  const results: Array<SettleInput['result']> = [
+    unavailable,
+    interruptedAttempt,
+    { outcome: 'retryable', errorCode: 'rate_limited', sparesSchedule: true },
+  ];
   fc.assert(
     fc.property(fc.array(fc.constantFrom(...results), { minLength: 40, maxLength: 40 }), (sequence) => {
       let progress = fresh;

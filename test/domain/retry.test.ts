@@ -46,7 +46,11 @@ test.each([
 });
 
 test('jitter and rounding never make a retry early, and never later than their bounds', () => {
-  const input = fc.record({ delayMs: fc.integer({ min: 1, max: 86_400_000 }), nowMs: fc.integer({ min: 0, max: 2 ** 42 }), u: fc.double({ min: 0, max: 0.999_999, noNaN: true }) });
+  const input = fc.record({
+    delayMs: fc.integer({ min: 1, max: 86_400_000 }),
+    nowMs: fc.integer({ min: 0, max: 2 ** 42 }),
+    u: fc.double({ min: 0, max: 0.999_999, noNaN: true }),
+  });
   fc.assert(
     fc.property(input, ({ delayMs, nowMs, u }) => {
       const at = dueAtMs(delayMs, nowMs, u, 2_000);
@@ -104,12 +108,22 @@ test.each([
   expect(parseRetryAfter(value, start)).toBe(ms);
 });
 
-test.each([undefined, '', '-1', '1e3', 'soon', '1,5', '0x10', '2026-10-01T12:00:30Z', 'Thu, 32 Foo 2026 12:00:30 GMT', 'NaN', 'Infinity', '+5'])(
-  'Retry-After %j is ignored',
-  (value) => {
-    expect(parseRetryAfter(value, start)).toBeUndefined();
-  },
-);
+test.each([
+  undefined,
+  '',
+  '-1',
+  '1e3',
+  'soon',
+  '1,5',
+  '0x10',
+  '2026-10-01T12:00:30Z',
+  'Thu, 32 Foo 2026 12:00:30 GMT',
+  'NaN',
+  'Infinity',
+  '+5',
+])('Retry-After %j is ignored', (value) => {
+  expect(parseRetryAfter(value, start)).toBeUndefined();
+});
 
 test('Retry-After 600 on the 1 minute step waits exactly 600 s', () => {
   const next = nextAttempt({ policy: standard, configuration, schedulePos: 1, nowMs: start, u: 0.5, retryAfterMs: 600_000 });

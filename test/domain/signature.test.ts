@@ -84,7 +84,9 @@ test('a generated secret is read back as itself and is not weak', () => {
 test('whsec_ secrets key the two schemes with different bytes', () => {
   const { key } = secretOf(`whsec_${Buffer.alloc(24, 1).toString('base64')}`);
   const body = Buffer.from('{}');
-  const plain = createHmac('sha256', `whsec_${Buffer.alloc(24, 1).toString('base64')}`).update(body).digest('hex');
+  const plain = createHmac('sha256', `whsec_${Buffer.alloc(24, 1).toString('base64')}`)
+    .update(body)
+    .digest('hex');
   expect(signPlain(key, body)).toBe(`sha256=${plain}`);
   expect(key.standard.export()).toEqual(Buffer.alloc(24, 1));
 });
@@ -110,7 +112,12 @@ test.each([
 });
 
 test('the bounds of secrets are inclusive', () => {
-  for (const text of ['x'.repeat(8), 'x'.repeat(256), `whsec_${Buffer.alloc(24).toString('base64')}`, `whsec_${Buffer.alloc(64).toString('base64')}`]) {
+  for (const text of [
+    'x'.repeat(8),
+    'x'.repeat(256),
+    `whsec_${Buffer.alloc(24).toString('base64')}`,
+    `whsec_${Buffer.alloc(64).toString('base64')}`,
+  ]) {
     expect(parseSecret(text)).not.toHaveProperty('fault');
   }
 });

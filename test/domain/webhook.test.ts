@@ -61,6 +61,7 @@ test.each([
   ['timeout', 'retryable'],
   ['protocol_error', 'retryable'],
   ['interrupted', 'retryable'],
+  ['proxy_error', 'retryable'],
   ['blocked_address', 'rejected'],
   ['config_invalid', 'rejected'],
 ] as Array<[TransportFaultCode, string]>)('%s is %s', (code, outcome) => {
@@ -76,8 +77,15 @@ test('a lost answer may be a duplicate exactly when bytes were written', () => {
 
 test('410 and webhook-delivery: disable switch the webhook off', () => {
   expect(classify(answer(410)).disableDestination).toBe('gone');
-  expect(classify(answer(503, { 'webhook-delivery': 'disable' }))).toMatchObject({ outcome: 'rejected', errorCode: 'receiver_request', disableDestination: 'receiver_request' });
-  expect(classify(answer(200, { 'webhook-delivery': 'Disable' }))).toMatchObject({ outcome: 'delivered', disableDestination: 'receiver_request' });
+  expect(classify(answer(503, { 'webhook-delivery': 'disable' }))).toMatchObject({
+    outcome: 'rejected',
+    errorCode: 'receiver_request',
+    disableDestination: 'receiver_request',
+  });
+  expect(classify(answer(200, { 'webhook-delivery': 'Disable' }))).toMatchObject({
+    outcome: 'delivered',
+    disableDestination: 'receiver_request',
+  });
 });
 
 test('webhook-delivery: abort-message rejects the message and only the message', () => {
@@ -133,7 +141,10 @@ test('a rotated secret goes on signing until its grace ends', () => {
 
 test('old secrets are newest first, and a grace of 0 drops all of them', () => {
   const first = { secret: 'first', expiresAtMs: nowMs + 1 };
-  expect(retireSecret({ current: 'second', previous: [first], graceSeconds: 60, nowMs })).toEqual([{ secret: 'second', expiresAtMs: nowMs + 60_000 }, first]);
+  expect(retireSecret({ current: 'second', previous: [first], graceSeconds: 60, nowMs })).toEqual([
+    { secret: 'second', expiresAtMs: nowMs + 60_000 },
+    first,
+  ]);
   expect(retireSecret({ current: 'second', previous: [first], graceSeconds: 0, nowMs })).toEqual([]);
   expect(retireSecret({ current: null, previous: [first], graceSeconds: 60, nowMs })).toEqual([first]);
 });

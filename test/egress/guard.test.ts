@@ -29,20 +29,36 @@ function guard(options: Partial<EgressOptions> = {}): { egress: Egress; lines: s
 
 const send = (egress: Egress, url: string, deadlineMs = 2_000): Promise<OutboundResponse> => egress.sendHttp(post(url), { deadlineMs });
 
-test.each(['127.0.0.1', '127.1', '2130706433', '0x7f000001', '0177.0.0.1', '%31%32%37.0.0.1', '１２７.0.0.1', '[::ffff:127.0.0.1]', '[::ffff:7f00:1]', '0.0.0.0', 'localhost'])(
-  'no spelling of loopback gets a connection: %s',
-  async (host) => {
-    const { egress, lines } = guard();
-    expect(await send(egress, `http://${host}:${canary.port}/`)).toMatchObject({ kind: 'fault', code: 'blocked_address', bytesWritten: false });
-    await sleep(10);
-    expect(canary.connections).toBe(0);
-    expect(lines.join('')).toContain('"blocked"');
-  },
-);
+test.each([
+  '127.0.0.1',
+  '127.1',
+  '2130706433',
+  '0x7f000001',
+  '0177.0.0.1',
+  '%31%32%37.0.0.1',
+  '１２７.0.0.1',
+  '[::ffff:127.0.0.1]',
+  '[::ffff:7f00:1]',
+  '0.0.0.0',
+  'localhost',
+])('no spelling of loopback gets a connection: %s', async (host) => {
+  const { egress, lines } = guard();
+  expect(await send(egress, `http://${host}:${canary.port}/`)).toMatchObject({
+    kind: 'fault',
+    code: 'blocked_address',
+    bytesWritten: false,
+  });
+  await sleep(10);
+  expect(canary.connections).toBe(0);
+  expect(lines.join('')).toContain('"blocked"');
+});
 
 test('a name with one forbidden address among public ones is refused', async () => {
   const { egress } = guard({ lookup: async () => ['93.184.216.34', '127.0.0.1'] });
-  expect(await send(egress, `http://mixed.test:${canary.port}/`)).toMatchObject({ code: 'blocked_address', detail: expect.stringContaining('127.0.0.1') });
+  expect(await send(egress, `http://mixed.test:${canary.port}/`)).toMatchObject({
+    code: 'blocked_address',
+    detail: expect.stringContaining('127.0.0.1'),
+  });
   expect(canary.connections).toBe(0);
 });
 
@@ -96,7 +112,10 @@ test("Tocsin's own servers are out of reach although loopback is allowed, also u
     lookup: async () => ['127.0.0.1'],
   });
   for (const host of ['127.0.0.1', '127.0.0.5', 'localhost', 'alias.test']) {
-    expect(await send(egress, `http://${host}:${canary.port}/`)).toMatchObject({ code: 'blocked_address', detail: expect.stringContaining('belongs to Tocsin') });
+    expect(await send(egress, `http://${host}:${canary.port}/`)).toMatchObject({
+      code: 'blocked_address',
+      detail: expect.stringContaining('belongs to Tocsin'),
+    });
   }
   expect(canary.connections).toBe(0);
 });
@@ -107,7 +126,8 @@ test('an own server known by name is found behind its addresses', async () => {
     deniedTargets: [{ host: 'db.internal', port: canary.port }],
     lookup: async () => ['127.0.0.1'],
   });
-  for (const host of ['alias.test', 'db.internal']) expect(await send(egress, `http://${host}:${canary.port}/`)).toMatchObject({ code: 'blocked_address' });
+  for (const host of ['alias.test', 'db.internal'])
+    expect(await send(egress, `http://${host}:${canary.port}/`)).toMatchObject({ code: 'blocked_address' });
   expect(canary.connections).toBe(0);
 });
 
@@ -117,7 +137,11 @@ test('an unknown name is dns_error', async () => {
       throw Object.assign(new Error('getaddrinfo'), { code: 'ENOTFOUND' });
     },
   });
-  expect(await send(egress, 'http://unknown.test/')).toMatchObject({ code: 'dns_error', detail: 'unknown.test: ENOTFOUND', bytesWritten: false });
+  expect(await send(egress, 'http://unknown.test/')).toMatchObject({
+    code: 'dns_error',
+    detail: 'unknown.test: ENOTFOUND',
+    bytesWritten: false,
+  });
 });
 
 test('a name server that does not answer is dns_error after its budget', async () => {
@@ -171,12 +195,24 @@ test('TLS is verified: chain and name', async () => {
   const lookup = async () => ['127.0.0.1'];
 
   const trusting = guard({ allow, lookup, extraRoots: [pem('ca')] }).egress;
-  expect(await send(trusting, `https://receiver.test:${secure.port}/`)).toMatchObject({ status: 200, tlsVersion: 'TLSv1.3', timings: { tls: expect.any(Number) } });
+  expect(await send(trusting, `https://receiver.test:${secure.port}/`)).toMatchObject({
+    status: 200,
+    tlsVersion: 'TLSv1.3',
+    timings: { tls: expect.any(Number) },
+  });
   expect(await send(trusting, `https://127.0.0.1:${secure.port}/`)).toMatchObject({ status: 200 });
-  expect(await send(trusting, `https://other.test:${secure.port}/`)).toMatchObject({ code: 'tls_error', detail: expect.stringContaining('ERR_TLS_CERT_ALTNAME_INVALID'), bytesWritten: false });
+  expect(await send(trusting, `https://other.test:${secure.port}/`)).toMatchObject({
+    code: 'tls_error',
+    detail: expect.stringContaining('ERR_TLS_CERT_ALTNAME_INVALID'),
+    bytesWritten: false,
+  });
 
   const strict = guard({ allow, lookup }).egress;
-  expect(await send(strict, `https://receiver.test:${secure.port}/`)).toMatchObject({ code: 'tls_error', detail: expect.stringContaining('UNABLE_TO_VERIFY'), bytesWritten: false });
+  expect(await send(strict, `https://receiver.test:${secure.port}/`)).toMatchObject({
+    code: 'tls_error',
+    detail: expect.stringContaining('UNABLE_TO_VERIFY'),
+    bytesWritten: false,
+  });
   expect(secure.arrivals).toHaveLength(2);
 });
 
@@ -189,7 +225,10 @@ test('the deadline covers the handshake', async () => {
   const silent = createServer((socket) => void closing.push(async () => void socket.destroy())).listen(0, '127.0.0.1');
   await once(silent, 'listening');
   const { egress } = guard({ allow: ['127.0.0.1'] });
-  expect(await send(egress, `https://127.0.0.1:${(silent.address() as AddressInfo).port}/`, 100)).toMatchObject({ code: 'timeout', bytesWritten: false });
+  expect(await send(egress, `https://127.0.0.1:${(silent.address() as AddressInfo).port}/`, 100)).toMatchObject({
+    code: 'timeout',
+    bytesWritten: false,
+  });
   silent.close();
 });
 
@@ -197,6 +236,8 @@ test('only the guard opens sockets to the outside: nothing but egress/ imports a
   // the lint file says the same for people; this is for what lint cannot see
   const sources = ['../../channels/webhook.ts', '../../channels/slack.ts', '../../channels/email.ts', '../../channels/webhook-request.ts'];
   for (const source of sources) {
-    expect(readFileSync(new URL(source, import.meta.url), 'utf8')).not.toMatch(/from '(?:node:net|node:tls|node:http|node:https|undici|nodemailer)|\bfetch\(/);
+    expect(readFileSync(new URL(source, import.meta.url), 'utf8')).not.toMatch(
+      /from '(?:node:net|node:tls|node:http|node:https|undici|nodemailer)|\bfetch\(/,
+    );
   }
 });

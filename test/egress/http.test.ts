@@ -47,7 +47,12 @@ test('the receiver gets the exact bytes and headers, and its answer comes back w
   const target = await receiver();
   target.script('/hook', [{ status: 201, headers: { 'X-Reply': 'yes' }, body: 'thanks' }]);
   const body = Buffer.from([0, 255, 13, 10, 195, 169]);
-  const response = asAnswer(await egress.sendHttp(post(target.url('/hook?a=b%20c'), { body, headers: { 'X-Mixed-Case': 'ä'.normalize('NFD').replace(/\P{ASCII}/gu, '') } }), { deadlineMs: 2_000 }));
+  const response = asAnswer(
+    await egress.sendHttp(
+      post(target.url('/hook?a=b%20c'), { body, headers: { 'X-Mixed-Case': 'ä'.normalize('NFD').replace(/\P{ASCII}/gu, '') } }),
+      { deadlineMs: 2_000 },
+    ),
+  );
   expect(response).toMatchObject({ status: 201, bodyTruncated: false, remoteAddress: '127.0.0.1' });
   expect(Buffer.from(response.body).toString()).toBe('thanks');
   expect(response.headers['x-reply']).toBe('yes');
@@ -110,7 +115,10 @@ test('a receiver that does not answer is a timeout at the deadline, and its conn
   const target = await receiver();
   target.script('/hook', [{ fault: 'hang before head' }, 200]);
   const startedAt = performance.now();
-  expect(asFault(await egress.sendHttp(post(target.url('/hook')), { deadlineMs: 150 }))).toMatchObject({ code: 'timeout', bytesWritten: true });
+  expect(asFault(await egress.sendHttp(post(target.url('/hook')), { deadlineMs: 150 }))).toMatchObject({
+    code: 'timeout',
+    bytesWritten: true,
+  });
   expect(performance.now() - startedAt).toBeLessThan(1_000);
   expect(asAnswer(await egress.sendHttp(post(target.url('/hook')), { deadlineMs: 2_000 })).status).toBe(200);
   expect(target.connections).toBe(2);
@@ -126,7 +134,9 @@ test('once the status is there it decides, however the body goes on', async () =
 
 test('where the body decides an incomplete one is a timeout', async () => {
   expect(asFault(await exchange({ fault: 'hang after head' }, 150, true))).toMatchObject({ code: 'timeout', bytesWritten: true });
-  expect(asFault(await exchange({ raw: 'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc', close: true }, 500, true))).toMatchObject({ bytesWritten: true });
+  expect(asFault(await exchange({ raw: 'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc', close: true }, 500, true))).toMatchObject({
+    bytesWritten: true,
+  });
 });
 
 test('a body that breaks off leaves the status as it was', async () => {
@@ -163,7 +173,10 @@ test.each([
   ['no HTTP at all', 'SSH-2.0-OpenSSH_9.6\r\n'],
   ['a protocol switch', 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n'],
   ['a head over 16 KiB', `HTTP/1.1 200 OK\r\nX-Long: ${'x'.repeat(20_000)}\r\n\r\n`],
-  ['100 KB of headers', `HTTP/1.1 200 OK\r\n${Array.from({ length: 1_000 }, (_, index) => `X-${index}: ${'v'.repeat(90)}`).join('\r\n')}\r\n\r\n`],
+  [
+    '100 KB of headers',
+    `HTTP/1.1 200 OK\r\n${Array.from({ length: 1_000 }, (_, index) => `X-${index}: ${'v'.repeat(90)}`).join('\r\n')}\r\n\r\n`,
+  ],
   ['two lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab'],
 ])('%s is a protocol error', async (_what, raw) => {
   expect(asFault(await exchange({ raw }))).toMatchObject({ code: 'protocol_error', bytesWritten: true });
@@ -191,7 +204,11 @@ test('nobody listening is connect_refused, and nothing was written', async () =>
   const { port } = server.address() as AddressInfo;
   server.close();
   await once(server, 'close');
-  expect(asFault(await egress.sendHttp(post(`http://127.0.0.1:${port}/`), { deadlineMs: 2_000 }))).toMatchObject({ code: 'connect_refused', bytesWritten: false, detail: expect.stringContaining('ECONNREFUSED') });
+  expect(asFault(await egress.sendHttp(post(`http://127.0.0.1:${port}/`), { deadlineMs: 2_000 }))).toMatchObject({
+    code: 'connect_refused',
+    bytesWritten: false,
+    detail: expect.stringContaining('ECONNREFUSED'),
+  });
 });
 
 test('a keep-alive connection that the receiver closed meanwhile costs one repetition, not the attempt', async () => {
@@ -220,6 +237,22 @@ test('a keep-alive connection that the receiver closed meanwhile costs one repet
   expect(counts).toEqual([2, 1]);
 });
 
+test('a connection that is closed right after its answer costs nothing', async () => {
+  let connections = 0;
+  const server = createServer((socket) => {
+    connections += 1;
+    socket.on('error', () => undefined);
+    socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'));
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  closing.push(async () => void server.close());
+  const { egress } = egressTo();
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  for (let request = 0; request < 20; request += 1)
+    expect(asAnswer(await egress.sendHttp(post(url), { deadlineMs: 2_000 })).status).toBe(200);
+  expect(connections).toBe(20);
+});
+
 test('a fresh connection that is reset is not repeated', async () => {
   const { egress } = egressTo();
   const target = await receiver();
@@ -246,14 +279,20 @@ test('stopping gives up at once and says so', async () => {
   await target.waitForArrivals(1);
   stop.abort();
   expect(asFault(await sent)).toMatchObject({ code: 'interrupted', bytesWritten: true });
-  expect(asFault(await egress.sendHttp(post(target.url('/hook')), { deadlineMs: 1_000, signal: stop.signal }))).toMatchObject({ code: 'interrupted', bytesWritten: false });
+  expect(asFault(await egress.sendHttp(post(target.url('/hook')), { deadlineMs: 1_000, signal: stop.signal }))).toMatchObject({
+    code: 'interrupted',
+    bytesWritten: false,
+  });
 });
 
 test('headers that cannot be sent are a fault of the settings', async () => {
   const { egress } = egressTo();
   const target = await receiver();
   for (const headers of [{ 'X-A': 'a\r\nX-B: b' }, { 'bad name': 'x' }, { Expect: '100-continue' }]) {
-    expect(asFault(await egress.sendHttp(post(target.url('/hook'), { headers }), { deadlineMs: 1_000 }))).toMatchObject({ code: 'config_invalid', bytesWritten: false });
+    expect(asFault(await egress.sendHttp(post(target.url('/hook'), { headers }), { deadlineMs: 1_000 }))).toMatchObject({
+      code: 'config_invalid',
+      bytesWritten: false,
+    });
   }
   expect(target.arrivals).toHaveLength(0);
 });

@@ -11,5 +11,14 @@ export function openEgress(options: Partial<EgressOptions> = {}): { egress: Egre
 }
 
 export function post(url: string, parts: Partial<HttpRequest> = {}): HttpRequest {
-  return { kind: 'http', method: 'POST', url, headers: { 'Content-Type': 'application/json' }, body: Buffer.from('{}'), bodyDecides: false, ...parts };
+  return {
+    kind: 'http',
+    method: 'POST',
+    url,
+    headers: { 'Content-Type': 'application/json' },
+    privateHeaders: new Set(),
+    body: Buffer.from('{}'),
+    bodyDecides: false,
+    ...parts,
+  };
 }

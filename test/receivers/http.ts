@@ -86,7 +86,13 @@ export async function startHttpReceiver({ tls, host = '127.0.0.1', port = 0 }: H
     const path = request.url ?? '';
     const script = scripts.get(path.split('?', 1)[0] ?? '');
     const answer = script?.answers.shift() ?? script?.then;
-    const arrival = { path, method: request.method ?? '', headers: request.headers, atMs: Date.now(), connection: sockets.get(request.socket) ?? 0 };
+    const arrival = {
+      path,
+      method: request.method ?? '',
+      headers: request.headers,
+      atMs: Date.now(),
+      connection: sockets.get(request.socket) ?? 0,
+    };
     const record = (body: Buffer): void => {
       arrivals.push({ ...arrival, body });
       for (const watch of watchers) watch();

@@ -1,4 +1,4 @@
-import type { AddressInfo, Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { SMTPServer, type SMTPServerOptions } from 'smtp-server';
 
 export interface SmtpReply {
@@ -54,17 +54,17 @@ export async function startSmtpReceiver(options: SmtpReceiverOptions = {}): Prom
   const { security = 'starttls', certificate, users, port = 0 } = options;
   const script: SmtpScript = {};
   const mails: ReceivedMail[] = [];
-  const sockets = new Set<Socket>();
   const watchers = new Set<() => void>();
   let connections = 0;
 
   const serverOptions: SMTPServerOptions = {
     ...certificate,
     secure: security === 'tls',
-    hideSTARTTLS: security !== 'starttls',
+    disabledCommands: security === 'starttls' ? [] : ['STARTTLS'],
     authOptional: users === undefined,
     allowInsecureAuth: true,
     disableReverseLookup: true,
+    closeTimeout: 50,
     logger: false,
     onConnect: (_session, callback) => callback(refusal(script.connect)),
     onAuth({ username = '', password }, _session, callback) {
@@ -90,7 +90,7 @@ export async function startSmtpReceiver(options: SmtpReceiverOptions = {}): Prom
         mails.push(mail);
         for (const watch of watchers) watch();
         if (script.dropAfterData === true) {
-          for (const socket of sockets) socket.destroy();
+          for (const connection of server.connections) if (connection.session.id === session.id) connection._socket.destroy();
         } else if (script.hangAfterData !== true) {
           callback(null, 'OK: queued as 1');
         }
@@ -100,11 +100,7 @@ export async function startSmtpReceiver(options: SmtpReceiverOptions = {}): Prom
 
   const server = new SMTPServer(serverOptions);
   server.on('error', () => undefined);
-  server.server.on('connection', (socket: Socket) => {
-    connections += 1;
-    sockets.add(socket);
-    socket.once('close', () => sockets.delete(socket));
-  });
+  server.server.on('connection', () => void (connections += 1));
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, '127.0.0.1', resolve);
@@ -138,7 +134,8 @@ export async function startSmtpReceiver(options: SmtpReceiverOptions = {}): Prom
       });
     },
     async close() {
-      for (const socket of sockets) socket.destroy();
+      // through the server, from the top: destroying a socket below its TLS handshake crashes Node
+      for (const connection of server.connections) connection._socket.destroy();
       await new Promise<void>((resolve) => server.close(() => resolve()));
     },
   };

@@ -1,0 +1,42 @@
+/** The API alone (`npm run api`), any number of them on one database. A worker's relay starts what this process could not. */
+import { readServerConfig } from '../config.ts';
+import { openDatabase } from '../db/mikro-orm.config.ts';
+import { runProcess } from '../embedded/run-process.ts';
+import { createLogger } from '../log.ts';
+import { collectProcessMetrics } from '../metrics.ts';
+import { connectLazily } from '../temporal/connection.ts';
+import { createRunStarter, type RunStarter } from '../temporal/run-starter.ts';
+import { startApi } from './server.ts';
+
+await runProcess(async ({ env }) => {
+  const config = readServerConfig(env);
+  const log = createLogger({ process: 'api', level: config.logLevel });
+  collectProcessMetrics();
+  const temporal = connectLazily(config.temporal);
+  // Starting runs must not wait for the connections that requests hold.
+  const orm = await openDatabase({
+    databaseUrl: config.databaseUrl,
+    role: 'tocsin_app',
+    poolMax: 4,
+    applicationName: 'tocsin_api_starter',
+  });
+
+  // Links in workflows name the address, which is known once a free port was found; the relay starts what is posted before that.
+  const late: { starter?: RunStarter } = {};
+  const api = await startApi({ config, log, temporal, starter: { offer: (deliveries) => late.starter?.offer(deliveries) } });
+  late.starter = createRunStarter({
+    temporal,
+    orm,
+    maxRunSize: config.deliveryRunMax,
+    publicUrl: api.url,
+    onFailed: (error) => log.warn('run.start', { error }),
+  });
+  log.info('listening', { url: api.url });
+
+  return async () => {
+    await api.stop();
+    await late.starter?.stop();
+    await temporal.close();
+    await orm.close(true);
+  };
+});
