@@ -225,6 +225,11 @@ export function renderSettings(): string {
 
 if (import.meta.main) process.stdout.write(renderSettings());
 
+/** The proxy of deliveries, as egress/ takes it. */
+export function egressProxy({ egressProxy: url, egressNoProxy: noProxy }: Config): { proxy?: { url: string; noProxy: readonly string[] } } {
+  return url === undefined ? {} : { proxy: { url, noProxy } };
+}
+
 /** Where a delivery must never go, whatever the operator allows. */
 export function ownTargets({ databaseUrl, temporal, host, port }: ServerConfig): Array<{ host: string; port: number }> {
   const database = new URL(databaseUrl);

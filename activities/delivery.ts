@@ -88,7 +88,7 @@ export function createDeliveryActivities(deps: DeliveryDependencies) {
           const sent = await admission.run(async () =>
             Date.now() - begunAt > sendWithinMs[input.lane]
               ? { slow: false, durationMs: 0, attempt: undefined }
-              : sendAttempt(deps, destination, member),
+              : sendAttempt(deps, destination, { ...member, providerRef: member.providerRef ?? undefined }),
           );
           unrecorded.push(recordOf(input, destination, member, sent.attempt));
         }),
@@ -190,6 +190,7 @@ export const emptyAttempt = {
   responseTruncated: false,
   retryAfterMs: null,
   possibleDuplicate: false,
+  providerRef: null,
 } as const;
 
 function progressOf(member: BegunMember): MemberProgress {

@@ -13,11 +13,12 @@ export interface DestinationTestDependencies {
   orm: MikroORM;
   destinations: Destinations;
   egress: Egress;
+  stopping: AbortSignal;
 }
 
 const maxShownBody = 64 * 1_024;
 
-export function createDestinationTestActivities({ orm, destinations, egress }: DestinationTestDependencies) {
+export function createDestinationTestActivities({ orm, destinations, egress, stopping }: DestinationTestDependencies) {
   /**
    * One attempt with the same guard, signing, deadline and capture as a delivery, outside the history: no delivery, no attempt row, no
    * effect on the destination. @returns the id of the row that holds the result
@@ -33,6 +34,7 @@ export function createDestinationTestActivities({ orm, destinations, egress }: D
       eventType: pingEventType,
       deliveryId: testId,
       attempt: 1,
+      providerRef: undefined,
       body: kind === 'webhook' ? renderPingBody({ id: messageId, nowMs: now, organizationId, webhookId: destinationId }) : null,
       view: async () => {
         const { name } = await inOrganization(orm, organizationId, async (em) =>
@@ -41,7 +43,7 @@ export function createDestinationTestActivities({ orm, destinations, egress }: D
         return viewTestMessage({ id: messageId, nowMs: now, channelName: destination.name, organization: { id: organizationId, name } });
       },
     };
-    const { attempt } = await sendAttempt({ egress }, destination, outgoing);
+    const { attempt } = await sendAttempt({ egress, stopping }, destination, outgoing);
     const { row, classification, requestBody } = attempt;
     const result = {
       success: classification.outcome === 'delivered',

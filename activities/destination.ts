@@ -1,6 +1,6 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
-import type { OpenChannel } from '../channels/channel.ts';
-import { channelAdapters } from '../channels/index.ts';
+import type { AnswerContext, OpenChannel } from '../channels/channel.ts';
+import { findAdapter } from '../channels/index.ts';
 import { buildWebhookRequest, type SigningKeys, type WebhookEndpoint } from '../channels/webhook-request.ts';
 import { channelSecretsPlace, webhookSecretPlace } from '../db/destination-secrets.ts';
 import { ChannelEntity, type ChannelRow } from '../db/entities/channel.ts';
@@ -9,7 +9,6 @@ import { readMessage } from '../db/queries/message.ts';
 import type { DestinationMark } from '../db/queries/run.ts';
 import { SecretUnavailableError, type SecretBox } from '../db/secrets.ts';
 import { inOrganization } from '../db/tenant.ts';
-import { isChannelType } from '../domain/channel.ts';
 import type { Classification } from '../domain/delivery.ts';
 import { toWireId } from '../domain/id.ts';
 import type { MessageView } from '../domain/message.ts';
@@ -26,6 +25,8 @@ export interface Outgoing {
   deliveryId: string;
   attempt: number;
   nowMs: number;
+  /** What an earlier attempt learned of the provider's message. */
+  providerRef: Readonly<Record<string, unknown>> | undefined;
   /** The rendered body, for webhooks. */
   body: Buffer | null;
   /** `webhook-id` instead of the event's, and the message instead of the event's: for tests. */
@@ -47,7 +48,7 @@ export interface Destination {
   broken: boolean;
   /** The request of an attempt, or why none can be made. */
   build(outgoing: Outgoing): Promise<{ request: OutboundRequest } | { verdict: Classification }>;
-  classify(response: OutboundResponse, nowMs: number): Classification;
+  classify(response: OutboundResponse, context: AnswerContext): Classification;
 }
 
 export interface Destinations {
@@ -134,7 +135,7 @@ function openWebhook(box: SecretBox, row: WebhookRow): Destination {
         }),
       };
     },
-    classify: (response, nowMs) => classifyWebhook(response, { retryClientErrors, nowMs }),
+    classify: (response, { nowMs }) => classifyWebhook(response, { retryClientErrors, nowMs }),
   };
 }
 
@@ -180,26 +181,21 @@ function openChannel(box: SecretBox, row: ChannelRow, eventView: (eventId: strin
     maxInFlight: webhookRules.maxInFlight.default,
   };
   const opened = orVerdict((): OpenChannel | { verdict: Classification } =>
-    adapterOf(row.type).open({ ...row.settings, ...openSecrets(box, row) }),
+    findAdapter(row.type).open({ ...row.settings, ...openSecrets(box, row) }),
   );
   if ('verdict' in opened) return brokenDestination(common, opened.verdict);
   return {
     ...common,
     broken: false,
     redact: createRedactor(opened.secrets),
-    build: async ({ eventId, deliveryId, attempt, nowMs, view = async () => eventView(eventId) }) =>
-      opened.render(await view(), { deliveryId, attempt, nowMs }),
-    classify: (response, nowMs) => opened.classify(response, { nowMs }),
+    build: async ({ eventId, deliveryId, attempt, nowMs, providerRef, view = async () => eventView(eventId) }) =>
+      opened.render(await view(), { deliveryId, attempt, nowMs, providerRef }),
+    classify: (response, context) => opened.classify(response, context),
   };
 }
 
 function openSecrets(box: SecretBox, row: ChannelRow): Record<string, unknown> {
   return row.secrets ? (JSON.parse(box.open(row.secrets, channelSecretsPlace(row))) as Record<string, unknown>) : {};
-}
-
-function adapterOf(type: string) {
-  if (isChannelType(type)) return channelAdapters[type];
-  throw new Error(`No adapter for channels of type ${type}`);
 }
 
 function brokenDestination(common: Omit<Destination, 'redact' | 'broken' | 'build' | 'classify'>, verdict: Classification): Destination {

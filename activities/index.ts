@@ -22,6 +22,8 @@ export interface DeliveryDependencies {
   store: RunStore;
   destinations: Destinations;
   egress: Egress;
+  /** Aborts when the process gives up what it is sending. */
+  stopping: AbortSignal;
   retry: RetryConfiguration;
   /** Told of every attempt that ended, before it is recorded: for the log line and the metrics. */
   onAttempt: (report: AttemptReport) => void;

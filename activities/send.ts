@@ -2,7 +2,7 @@ import type { Classification } from '../domain/delivery.ts';
 import { sha256 } from '../domain/hash.ts';
 import type { OutboundRequest, OutboundResponse } from '../domain/outbound.ts';
 import type { FinishedAttempt } from '../db/queries/run.ts';
-import { captureResponse } from '../egress/capture.ts';
+import { captureDetail, captureRequestHeaders, captureResponse } from '../egress/capture.ts';
 import { perform } from '../egress/perform.ts';
 import type { Destination, Outgoing } from './destination.ts';
 import type { DeliveryDependencies } from './index.ts';
@@ -17,27 +17,38 @@ export interface SentAttempt {
   requestBody: Buffer | null;
 }
 
-const detailLength = 500;
-/** Values that are secret by their name alone. */
-const secretHeaders = /^(?:authorization|proxy-authorization|cookie|set-cookie|.*signature.*|.*token.*|.*secret.*|.*api-?key.*)$/i;
-
 /** Makes one request and judges the answer. Never throws for what the network, the receiver or the settings do. */
 export async function sendAttempt(
-  { egress }: Pick<DeliveryDependencies, 'egress'>,
+  { egress, stopping }: Pick<DeliveryDependencies, 'egress' | 'stopping'>,
   destination: Destination,
   outgoing: Omit<Outgoing, 'nowMs'>,
 ): Promise<{ slow: boolean; durationMs: number; attempt: SentAttempt }> {
   const built = await destination.build({ ...outgoing, nowMs: Date.now() });
-  if ('verdict' in built) return { slow: false, durationMs: 0, attempt: judged(built.verdict, destination, { durationMs: 0 }, null) };
-  const response = await perform(egress, built.request, { deadlineMs: destination.timeoutMs });
-  const classification = destination.classify(response, Date.now());
+  if ('verdict' in built)
+    return {
+      slow: false,
+      durationMs: 0,
+      attempt: judged(built.verdict, destination, { durationMs: 0 }, { requestBody: null, repeated: false }),
+    };
+  const response = await perform(egress, built.request, { deadlineMs: destination.timeoutMs, signal: stopping });
+  const classification = destination.classify(response, { nowMs: Date.now(), providerRef: outgoing.providerRef });
   const durationMs = Math.round(response.timings.total);
   const row = { durationMs, ...describeRequest(built.request, destination), ...describeResponse(response, classification, destination) };
   const slow = response.kind === 'fault' && (response.code === 'timeout' || response.code === 'connect_timeout');
-  return { slow, durationMs, attempt: judged(classification, destination, row, bodyOf(built.request)) };
+  return {
+    slow,
+    durationMs,
+    attempt: judged(classification, destination, row, { requestBody: bodyOf(built.request), repeated: response.repeated === true }),
+  };
 }
 
-function judged(classification: Classification, { redact }: Destination, row: AttemptRow, requestBody: Buffer | null): SentAttempt {
+function judged(
+  classification: Classification,
+  { redact }: Destination,
+  row: AttemptRow,
+  rest: { requestBody: Buffer | null; repeated: boolean },
+): SentAttempt {
+  const { requestBody, repeated } = rest;
   const { errorCode, detail, retryAfterMs, possibleDuplicate } = classification;
   return {
     classification,
@@ -45,9 +56,11 @@ function judged(classification: Classification, { redact }: Destination, row: At
     row: {
       ...row,
       errorCode: errorCode ?? null,
-      errorDetail: detail === undefined ? null : redact(detail).slice(0, detailLength),
+      errorDetail: captureDetail(detail, redact),
       retryAfterMs: retryAfterMs ?? null,
-      possibleDuplicate: possibleDuplicate ?? false,
+      // A repeated request may have been taken twice.
+      possibleDuplicate: possibleDuplicate === true || repeated,
+      providerRef: classification.providerRef ?? null,
     },
   };
 }
@@ -58,10 +71,7 @@ function bodyOf(request: OutboundRequest): Buffer | null {
 
 function describeRequest(request: OutboundRequest, { redact }: Destination): Partial<AttemptRow> {
   if (request.kind === 'smtp') return {};
-  const headers = Object.entries(request.headers).map(
-    ([name, value]) => [name, secretHeaders.test(name) ? '[redacted]' : redact(value)] as const,
-  );
-  return { requestHeaders: Object.fromEntries(headers), requestSha256: sha256(request.body), requestBytes: request.body.length };
+  return { requestHeaders: captureRequestHeaders(request, redact), requestSha256: sha256(request.body), requestBytes: request.body.length };
 }
 
 function describeResponse(response: OutboundResponse, { outcome }: Classification, { redact }: Destination): Partial<AttemptRow> {

@@ -1,7 +1,7 @@
 /** The API alone (`npm run api`), any number of them on one database. A worker's relay starts what this process could not. */
 import { readServerConfig } from '../config.ts';
 import { openDatabase } from '../db/mikro-orm.config.ts';
-import { runProcess } from '../embedded/run-process.ts';
+import { runProcess } from '../run-process.ts';
 import { createLogger } from '../log.ts';
 import { collectProcessMetrics } from '../metrics.ts';
 import { connectLazily } from '../temporal/connection.ts';

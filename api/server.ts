@@ -1,6 +1,6 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { ownTargets, type ServerConfig } from '../config.ts';
+import { egressProxy, ownTargets, type ServerConfig } from '../config.ts';
 import { openDatabase, pendingMigrations } from '../db/mikro-orm.config.ts';
 import { createSecretBox } from '../db/secrets.ts';
 import { createEgress } from '../egress/guard.ts';
@@ -44,6 +44,7 @@ export async function startApi({ config, log, temporal, starter }: ApiOptions): 
     requireHttps: config.requireHttps,
     now: Date.now,
     log,
+    ...egressProxy(config),
   });
   const app = createApp({
     orm,

@@ -2,7 +2,6 @@
  * One round of sequencing, in the caller's transaction: takes entries from the queue, gives each its index in its organization's tree,
  * and stores leaves, tiles and the new root. Either all of it is committed or none, and then the entries are in the queue as before.
  */
-import { Buffer } from 'node:buffer';
 import { randomBytes } from 'node:crypto';
 import { type Kysely, sql } from 'kysely';
 import { chainSeed } from '../domain/audit/chain.ts';

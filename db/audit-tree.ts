@@ -2,7 +2,6 @@
  * One organization's tree as the sequencer holds it in memory: what is needed to append, and how to rebuild that from the stored leaves
  * and tiles. Nothing in memory is trusted further than its size and root agree with the tree's row.
  */
-import { Buffer } from 'node:buffer';
 import { type Kysely, sql } from 'kysely';
 import { nextChainHash } from '../domain/audit/chain.ts';
 import { appendLeaf, emptyFrontier, type Frontier, frontierRoot } from '../domain/audit/merkle.ts';

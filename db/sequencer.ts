@@ -17,7 +17,20 @@ export interface SequencerOptions {
   log: Logger;
   /** Host name under which new trees are named, for ever. Default: a name that says it is nobody's, with the installation's id. */
   auditHost?: string;
+  /** Told every few seconds how it goes, unless another sequencer did the work. */
+  report?: (report: SequencerReport) => Promise<void>;
 }
+
+export type SequencerReport = {
+  /** Entries and rounds since the last report. */
+  readonly sequenced: number;
+  readonly rounds: number;
+  /** Entries that still wait; 100,001 stands for more. */
+  readonly waiting: number;
+  readonly oldestSeconds: number;
+  /** Organizations whose tree is damaged. */
+  readonly refused: number;
+};
 
 export interface Sequencer {
   start(): void;
@@ -32,19 +45,25 @@ export interface Sequencer {
 const flushEntries = 256;
 const flushMs = 50;
 const idleMs = 250;
+const reportMs = 5_000;
+const logMs = 60_000;
 const partitionMs = 3_600_000;
 /** Audit partitions are kept three months ahead of the current one. */
 const partitionMonths = 3;
 const treesKept = 10_000;
 const treesLoaded = 200;
 
-export function createSequencer({ orm, log, auditHost }: SequencerOptions): Sequencer {
+export function createSequencer({ orm, log, auditHost, report }: SequencerOptions): Sequencer {
   const stopping = new AbortController();
   const known = new Map<string, GrowingTree>();
   const refused = new Set<string>();
   let running: Promise<void> | undefined;
   let originBase: string | undefined;
   let partitionsAt = Number.NEGATIVE_INFINITY;
+  let reportedAt = performance.now();
+  let loggedAt = performance.now();
+  let worked = { sequenced: 0, rounds: 0, locked: false };
+  let logged = { sequenced: 0, rounds: 0 };
 
   const refuse = (error: DamagedTreeError): void => {
     refused.add(error.orgId);
@@ -91,7 +110,10 @@ export function createSequencer({ orm, log, auditHost }: SequencerOptions): Sequ
     try {
       const result = await transactional((db) => sequenceOnce(db, { known, refused: [...refused], originBase: base }));
       remember(result.trees);
+      worked.locked ||= result.locked;
       if (result.sequenced > 0) {
+        worked.rounds += 1;
+        worked.sequenced += result.sequenced;
         auditSequencedTotal.inc(result.sequenced);
         loopSeconds.observe({ loop: 'sequencer', outcome: 'done' }, (performance.now() - startedAt) / 1000);
       }
@@ -119,6 +141,27 @@ export function createSequencer({ orm, log, auditHost }: SequencerOptions): Sequ
     if (rows[0]!.made > 0) log.info('sequencer', { outcome: 'partitions', made: rows[0]!.made });
   };
 
+  const readLag = async (): Promise<SequencerLag> => {
+    const lag = await readSequencerLag(orm.em.fork());
+    loopLagSeconds.set({ loop: 'sequencer' }, lag.oldestSeconds);
+    return lag;
+  };
+
+  const tellProgress = async (): Promise<void> => {
+    if (performance.now() - reportedAt < reportMs) return;
+    reportedAt = performance.now();
+    const { sequenced, rounds, locked } = worked;
+    worked = { sequenced: 0, rounds: 0, locked: false };
+    logged = { sequenced: logged.sequenced + sequenced, rounds: logged.rounds + rounds };
+    if (!locked) return;
+    const { entries: waiting, oldestSeconds } = await readLag();
+    await report?.({ sequenced, rounds, waiting, oldestSeconds, refused: refused.size });
+    if (performance.now() - loggedAt < logMs || logged.rounds === 0) return;
+    loggedAt = performance.now();
+    log.info('sequencer', { outcome: 'done', ...logged, waiting, oldestSeconds });
+    logged = { sequenced: 0, rounds: 0 };
+  };
+
   const loop = async (): Promise<void> => {
     let verified = false;
     while (!stopping.signal.aborted) {
@@ -128,6 +171,7 @@ export function createSequencer({ orm, log, auditHost }: SequencerOptions): Sequ
         verified = true;
         await ensurePartitions();
         waitMs = await round();
+        await tellProgress();
       } catch (error) {
         if (!stopping.signal.aborted) log.error('sequencer', { outcome: 'failed', error: error instanceof Error ? error : undefined });
       }
@@ -143,11 +187,7 @@ export function createSequencer({ orm, log, auditHost }: SequencerOptions): Sequ
       stopping.abort();
       await running;
     },
-    async lag() {
-      const lag = await readSequencerLag(orm.em.fork());
-      loopLagSeconds.set({ loop: 'sequencer' }, lag.oldestSeconds);
-      return lag;
-    },
+    lag: readLag,
     refused: () => [...refused],
   };
 }

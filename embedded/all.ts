@@ -3,13 +3,13 @@
  * its first task right where the event was posted.
  */
 import { startApi } from '../api/server.ts';
-import { startWorkerProcess, type WorkerProcess } from '../activities/worker.ts';
+import { startWorkerProcess, type WorkerProcess } from '../activities/worker-process.ts';
 import { readServerConfig } from '../config.ts';
 import { createLogger } from '../log.ts';
 import { collectProcessMetrics } from '../metrics.ts';
 import { connectLazily } from '../temporal/connection.ts';
 import { connectWorker, installRuntime } from '../temporal/runtime.ts';
-import { runProcess } from './run-process.ts';
+import { runProcess } from '../run-process.ts';
 import { tellSupervisor } from './supervised.ts';
 
 await runProcess(async ({ env, stopping, fail }) => {

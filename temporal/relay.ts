@@ -2,6 +2,7 @@ import type { MikroORM } from '@mikro-orm/postgresql';
 import { WorkflowNotFoundError } from '@temporalio/client';
 import {
   analyzeGrownTables,
+  deleteExpiredKeys,
   deleteLeases,
   deleteOldTests,
   disownRun,
@@ -45,6 +46,7 @@ const attemptOverdueMs = 5_000;
 /** Attempts lost by living workers are a fault of ours, not a crash: looking for them costs more than it brings each second. */
 const lostEveryRounds = 10;
 const describeDeadlineMs = 2_000;
+const expiredKeysEveryRounds = 60;
 const limits = { unowned: 5_000, overdue: 20, abandoned: 1_000 } as const;
 
 /**
@@ -115,6 +117,7 @@ export function startRelay({ orm, temporal, starter, workerId, log, closeAbandon
       found.unowned = await startUnowned();
       found.lost = await restartLost();
       await deleteOldTests(orm.em.fork());
+      if (rounds % expiredKeysEveryRounds === 0) await deleteExpiredKeys(orm.em.fork());
       await analyzeGrownTables(orm.em.fork());
       const backlog = await readBacklog(orm.em.fork());
       await reportLoop(orm.em.fork(), 'relay', workerId, { ...found, ...backlog });

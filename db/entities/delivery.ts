@@ -32,6 +32,7 @@ export const DeliveryEntity = defineEntity({
     statusCode: p.integer().nullable(),
     errorCode: p.text().nullable(),
     claimedBy: p.text().nullable(),
+    providerRef: p.json<Record<string, unknown>>().columnType('jsonb').nullable(),
     createdAt: p.datetime(3),
     finishedAt: p.datetime(3).nullable(),
     /** `finishedAt` of those that ended failed or cancelled. */

@@ -174,6 +174,8 @@ export class Migration0003Delivery extends Migration {
         status_code int,
         error_code text,
         claimed_by text,
+        -- what the provider needs to find the message again, or who has it already
+        provider_ref jsonb,
         created_at timestamptz(3) not null,
         finished_at timestamptz(3),
         -- finished_at again when it ended failed or cancelled: few of many, so their list has an index of its own

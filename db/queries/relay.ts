@@ -105,6 +105,11 @@ export async function deleteOldTests(em: EntityManager): Promise<void> {
   await sql`delete from destination_test where created_at < now() - interval '10 minutes'`.execute(em.getKysely());
 }
 
+/** Idempotency keys past their 24 hours. */
+export async function deleteExpiredKeys(em: EntityManager): Promise<void> {
+  await sql`select delete_expired_idempotency(now() - interval '24 hours', 5000)`.execute(em.getKysely());
+}
+
 /** Has the planner learn the size of tables that have grown many times over since it last looked. */
 export async function analyzeGrownTables(em: EntityManager): Promise<void> {
   await sql`select analyze_grown_tables()`.execute(em.getKysely());

@@ -29,6 +29,7 @@ export interface RunMember {
   interruptions: number;
   rateLimits: number;
   createdAt: number;
+  providerRef: Record<string, unknown> | null;
   /** The rendered webhook body, of begun members of webhooks. */
   body: Buffer | null;
 }
@@ -96,7 +97,7 @@ export function beginRuns(
     select m.of_run as "runId", m.id as "deliveryId", m.event_id as "eventId", m.event_type as "eventType", m.state,
         m.next_attempt_at as "nextAttemptAt", m.cancel_requested as "cancelRequested", b.id is not null as begun,
         coalesce(b.total_attempts, m.total_attempts) as attempt, m.cycle, m.trigger, m.schedule_pos as "schedulePos",
-        coalesce(b.attempt_count, m.attempt_count) as "attemptCount", m.interruptions, m.rate_limits as "rateLimits", m.created_at as "createdAt",
+        coalesce(b.attempt_count, m.attempt_count) as "attemptCount", m.interruptions, m.rate_limits as "rateLimits", m.created_at as "createdAt", m.provider_ref as "providerRef",
         case when b.channel_type = 'webhook' and m.destination_kind = 'webhook' then e.body end as body,
         case when t.id is not null then json_build_object('id', t.id, 'version', t.version, 'active', t.active, 'deleted', t.deleted) end as destination
       from member m
@@ -138,6 +139,8 @@ export interface FinishedAttempt {
   nextDelayMs: number | null;
   scheduleConsumed: boolean;
   possibleDuplicate: boolean;
+  /** Replaces the stored one; null keeps it. */
+  providerRef: Readonly<Record<string, unknown>> | null;
   next: {
     state: DeliveryState;
     schedulePos: number;
@@ -168,11 +171,11 @@ export function finishAttempts(organizationId: string, finished: readonly Finish
         ${column((one) => one.retryAfterMs)}::int[], ${column((one) => one.nextDelayMs)}::int[], ${column((one) => one.scheduleConsumed)}::boolean[],
         ${column((one) => one.possibleDuplicate)}::boolean[], ${column((one) => one.next.state)}::text[], ${column((one) => one.next.schedulePos)}::int[],
         ${column((one) => one.next.attemptCount)}::int[], ${column((one) => one.next.interruptions)}::int[], ${column((one) => one.next.rateLimits)}::int[],
-        ${column((one) => time(one.next.nextAttemptAt))}::timestamptz[]
+        ${column((one) => time(one.next.nextAttemptAt))}::timestamptz[], ${column((one) => json(one.providerRef))}::jsonb[]
       ) as f (delivery_id, number, finished_at, duration_ms, timings, outcome, error_code, error_detail, status_code, remote_address, tls_version,
         request_headers, request_sha256, request_bytes, response_headers, response_body, response_encoding, response_truncated, retry_after_ms,
         next_delay_ms, schedule_consumed, possible_duplicate, next_state, next_schedule_pos, next_attempt_count, next_interruptions,
-        next_rate_limits, next_attempt_at)
+        next_rate_limits, next_attempt_at, provider_ref)
     ),
     recorded as (
       update attempt a set finished_at = f.finished_at, duration_ms = f.duration_ms, timings = f.timings, outcome = f.outcome,
@@ -185,7 +188,7 @@ export function finishAttempts(organizationId: string, finished: readonly Finish
     )
     update delivery d set state = case when f.next_state = 'retrying' and d.cancel_requested then 'cancelled' else f.next_state end, schedule_pos = f.next_schedule_pos, attempt_count = f.next_attempt_count,
         interruptions = f.next_interruptions, rate_limits = f.next_rate_limits, next_attempt_at = f.next_attempt_at,
-        status_code = f.status_code, error_code = f.error_code, trigger = 'schedule',
+        status_code = f.status_code, error_code = f.error_code, trigger = 'schedule', provider_ref = coalesce(f.provider_ref, d.provider_ref),
         finished_at = case when f.next_state in ('delivered', 'failed', 'cancelled') or d.cancel_requested then f.finished_at end,
         undelivered_at = case when f.next_state in ('failed', 'cancelled') or d.cancel_requested and f.next_state <> 'delivered' then f.finished_at end
       from done f

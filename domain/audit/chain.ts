@@ -2,7 +2,6 @@
  * The chain hash links each leaf to all before it: the "previous hash" that people look for in a log. It never serves as a proof; the
  * tree does that, with a logarithm of the work.
  */
-import { Buffer } from 'node:buffer';
 import { hash } from 'node:crypto';
 
 /** chain(-1) = SHA-256("tocsin/audit-chain/v1\n" + origin + "\n"): chains of two logs never meet. */

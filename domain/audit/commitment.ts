@@ -2,7 +2,6 @@
  * Private values stay out of the hashed document; it holds a commitment to each instead, and the value can be shown, or destroyed,
  * without touching the hash. The form is that of SD-JWT disclosures (RFC 9901): salted, so that a commitment cannot be guessed open.
  */
-import { Buffer } from 'node:buffer';
 import { hash, randomFillSync } from 'node:crypto';
 import { canonicalize, type JsonValue } from './canonical.ts';
 

@@ -2,7 +2,6 @@
  * From what a caller says (draft.ts) to what is stored: the canonical document with its leaf hash, the columns copied from it, and the
  * private values with their salts. The order of the steps is part of the format: redact, truncate, compare, commit.
  */
-import { Buffer } from 'node:buffer';
 import { hash } from 'node:crypto';
 import { isPersonalType, normalizeAction, readAction } from './actions.ts';
 import { canonicalize } from './canonical.ts';

@@ -2,7 +2,6 @@
  * How a group of disclosures is stored beside its entry: one format byte, then the disclosures as a canonical JSON array. That text is
  * what an encrypted envelope will hold too, under a data key version of 1 or more; version 0 says that it stands as it is.
  */
-import { Buffer } from 'node:buffer';
 import { canonicalize } from './canonical.ts';
 
 /** Version of the data key for what is not encrypted. */

@@ -1,5 +1,4 @@
 /** What a verification can find, and how several altered bodies are told apart. */
-import type { Buffer } from 'node:buffer';
 
 export const findingCodes = [
   /** The body is not the one that was committed. */

@@ -1,5 +1,4 @@
 /** Sizes and forms of the members of an entry. What is too long and private becomes a marker; what is clear and wrong is refused. */
-import { Buffer } from 'node:buffer';
 import { hash } from 'node:crypto';
 import { canonicalize, type JsonValue } from './canonical.ts';
 import { AuditEntryError, checkText, holdsSecret, redacted } from './redact.ts';

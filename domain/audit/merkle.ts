@@ -3,7 +3,6 @@
  * of two below the size. Sizes and indexes are safe integers. A complete subtree of 2^height leaves is named by (height, index) and
  * covers the leaves [index * 2^height, (index + 1) * 2^height).
  */
-import { Buffer } from 'node:buffer';
 import { hash } from 'node:crypto';
 
 /** MTH({}) = SHA-256 of nothing. */

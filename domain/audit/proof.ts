@@ -2,7 +2,6 @@
  * Proofs over the tree of merkle.ts: that a leaf is in it (RFC 6962 section 2.1.1), and that a larger tree only adds to a smaller one
  * (2.1.2). Making one takes two steps: which ranges of leaves its hashes cover is arithmetic, reading them is the caller's business.
  */
-import type { Buffer } from 'node:buffer';
 import { hashNode, splitPoint } from './merkle.ts';
 
 /** The leaves [start, end). */

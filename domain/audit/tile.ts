@@ -2,7 +2,6 @@
  * Tiles of 256 hashes (c2sp.org/tlog-tiles): hash i of tile (L, n) is the root of the complete subtree (8L, 256n + i). A tile is narrower
  * than 256 only at the right edge, where it is a prefix of what it will be; such a tile is not hashed upward yet.
  */
-import type { Buffer } from 'node:buffer';
 import { rootOf } from './merkle.ts';
 
 export const tileWidth = 256;

@@ -3,7 +3,6 @@
  * bodies, leaves against chain, tiles and root. What holds here can still be a log that was rewritten as a whole; only a head kept
  * elsewhere tells that.
  */
-import type { Buffer } from 'node:buffer';
 import { chainSeed, nextChainHash } from './chain.ts';
 import { commitTo, readDisclosure } from './commitment.ts';
 import { columnsOf, type EntryColumns, type EntryDocument } from './document.ts';

@@ -6,7 +6,7 @@ import type { KyselyPlugin } from 'kysely';
 import { appendAudit } from '../../db/audit-log.ts';
 import { sequenceOnce } from '../../db/audit-round.ts';
 import { openDatabase } from '../../db/mikro-orm.config.ts';
-import { createSequencer } from '../../db/sequencer.ts';
+import { createSequencer, type SequencerReport } from '../../db/sequencer.ts';
 import { inOrganization } from '../../db/tenant.ts';
 import { leafHashOf, recursiveRoot } from '../domain/audit/reference-tree.ts';
 import { type AuditDatabase, buildDraft, openAuditDatabase, ours, theirs } from './audit-database.ts';
@@ -152,6 +152,16 @@ test('entries are sequenced within the promised time', async () => {
   await until(async () => (await database.query('select 1 from audit.leaf')).length === 2);
   expect(performance.now() - startedAt).toBeLessThan(2_000);
   await sequencer.stop();
+});
+
+test('it reports how it goes', async () => {
+  const reports: SequencerReport[] = [];
+  const sequencer = createSequencer({ orm: database.sequencerOrm, log: silent, report: async (report) => void reports.push(report) });
+  sequencer.start();
+  await database.append(buildDraft(), buildDraft());
+  await until(async () => reports.length > 0);
+  await sequencer.stop();
+  expect(reports[0]).toEqual({ sequenced: 2, rounds: 1, waiting: 0, oldestSeconds: 0, refused: 0 });
 });
 
 test('a tree that does not have its root is refused from the start; the others go on', async () => {

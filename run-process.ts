@@ -1,6 +1,6 @@
-import { badConfigurationExitCode, ConfigError, type Environment } from '../config.ts';
-import { onStopSignals } from './stop-signals.ts';
-import { tellSupervisor, whenSupervisorIsGone } from './supervised.ts';
+import { badConfigurationExitCode, ConfigError, type Environment } from './config.ts';
+import { onStopSignals } from './embedded/stop-signals.ts';
+import { tellSupervisor, whenSupervisorIsGone } from './embedded/supervised.ts';
 
 export interface ProcessContext {
   env: Environment;

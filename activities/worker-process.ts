@@ -1,0 +1,202 @@
+import { fileURLToPath } from 'node:url';
+import type { MikroORM } from '@mikro-orm/postgresql';
+import { bundleWorkflowCode, type NativeConnection, Worker, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
+import { egressProxy, ownTargets, type ServerConfig } from '../config.ts';
+import { openDatabase } from '../db/mikro-orm.config.ts';
+import { createSecretBox } from '../db/secrets.ts';
+import { createSequencer } from '../db/sequencer.ts';
+import { holdWorkerLease } from '../db/worker-lease.ts';
+import { channelTypes } from '../domain/channel.ts';
+import { newId } from '../domain/id.ts';
+import type { RetryConfiguration } from '../domain/retry.ts';
+import { createEgress, type Egress } from '../egress/guard.ts';
+import type { Logger } from '../log.ts';
+import { attemptSeconds, deliveriesTotal } from '../metrics.ts';
+import { clientOver, type TemporalClient } from '../temporal/connection.ts';
+import { startRelay } from '../temporal/relay.ts';
+import { createRunStarter, type RunStarter } from '../temporal/run-starter.ts';
+import { registerSchedules } from '../temporal/schedules.ts';
+import { taskQueues } from '../workflows/messages.ts';
+import { createAbandonedCloser } from './abandoned.ts';
+import { createDestinations } from './destination.ts';
+import { createActivities, type AttemptReport } from './index.ts';
+import { createRunStore } from './run-store.ts';
+
+export interface WorkerProcess {
+  starter: RunStarter;
+  temporal: TemporalClient;
+  orm: MikroORM;
+  egress: Egress;
+  isRunning(): boolean;
+  /** Rejects when a worker stops by itself, which is a fault. */
+  failed: Promise<never>;
+  /** Takes no new work, lets what is under way end, closes what it opened; not the connection. */
+  stop(): Promise<void>;
+}
+
+export interface WorkerProcessOptions {
+  config: ServerConfig;
+  connection: NativeConnection;
+  log: Logger;
+  /** Base of links for people. */
+  publicUrl: string;
+  bundle?: WorkflowBundleWithSourceMap;
+}
+
+/** Workflow code bundled for the SDK's isolates, about a second of work. */
+export async function bundleWorkflows(): Promise<WorkflowBundleWithSourceMap> {
+  return bundleWorkflowCode({ workflowsPath: fileURLToPath(new URL('../workflows/index.ts', import.meta.url)) });
+}
+
+/** From the stop to giving up what is under way. */
+const sendGraceMs = 20_000;
+const poolSizes = { app: 16, relay: 4, sequencer: 2 } as const;
+
+/** Everything a worker process runs: Temporal workers, relay, audit sequencer, lease. Any number of such processes work side by side. */
+export async function startWorkerProcess({ config, connection, log, publicUrl, bundle }: WorkerProcessOptions): Promise<WorkerProcess> {
+  const { databaseUrl } = config;
+  const workerId = newId(Date.now());
+  const orm = await openDatabase({ databaseUrl, role: 'tocsin_app', poolMax: poolSizes.app, applicationName: 'tocsin_worker' });
+  const relayOrm = await openDatabase({ databaseUrl, role: 'tocsin_relay', poolMax: poolSizes.relay });
+  const sequencerOrm = await openDatabase({ databaseUrl, role: 'tocsin_sequencer', poolMax: poolSizes.sequencer });
+  const temporal = clientOver(connection, config.temporal.namespace);
+  const lease = await holdWorkerLease({ databaseUrl, workerId, instance: config.instance, log });
+
+  const egress = createEgress({
+    allow: config.egressAllow,
+    deniedTargets: ownTargets(config),
+    requireHttps: config.requireHttps,
+    now: Date.now,
+    log,
+    ...egressProxy(config),
+  });
+  const stopSending = new AbortController();
+  const retry: RetryConfiguration = {
+    standardSeconds: config.retryStandardSeconds,
+    jitterMinMs: config.retryJitterMinMs,
+    rateLimitedWaitMs: config.rateLimitedWaitMs,
+  };
+  const destinations = createDestinations({ orm, secrets: createSecretBox(config.secretKeys) });
+  const activities = createActivities({
+    orm,
+    relayOrm,
+    workerId,
+    store: createRunStore({ orm, workerId, log }),
+    destinations,
+    egress,
+    stopping: stopSending.signal,
+    retry,
+    deliveryRetentionDays: config.deliveryRetentionDays,
+    log,
+    onAttempt: (report) => reportAttempt(log, workerId, report),
+  });
+  const starter = createRunStarter({
+    temporal,
+    orm,
+    maxRunSize: config.deliveryRunMax,
+    publicUrl,
+    onFailed: (error) => log.warn('run.start', { error }),
+  });
+
+  const common = {
+    connection,
+    namespace: config.temporal.namespace,
+    activities,
+    shutdownGraceTime: '35s',
+    shutdownForceTime: '60s',
+  } as const;
+  const poller = { type: 'autoscaling', minimum: 2, initial: 5, maximum: 100 } as const;
+  const workers = await Promise.all([
+    Worker.create({
+      ...common,
+      taskQueue: taskQueues.main,
+      workflowBundle: bundle ?? (await bundleWorkflows()),
+      maxConcurrentWorkflowTaskExecutions: 200,
+      maxConcurrentLocalActivityExecutions: 200,
+      maxConcurrentActivityTaskExecutions: 100,
+      maxCachedWorkflows: 2_000,
+      workflowTaskPollerBehavior: poller,
+    }),
+    ...channelTypes
+      .filter((type) => type !== 'in_app')
+      .map(async (type) =>
+        Worker.create({
+          ...common,
+          taskQueue: taskQueues.channel(type),
+          maxConcurrentActivityTaskExecutions: 500,
+          activityTaskPollerBehavior: poller,
+        }),
+      ),
+    Worker.create({ ...common, taskQueue: taskQueues.jobs, maxConcurrentActivityTaskExecutions: 8 }),
+  ]);
+  const runs = workers.map(async (worker) => worker.run());
+  const relay = startRelay({
+    orm: relayOrm,
+    temporal,
+    starter,
+    workerId,
+    log,
+    closeAbandoned: createAbandonedCloser({ orm, destinations, retry }),
+  });
+  const sequencer = createSequencer({ orm: sequencerOrm, log });
+  sequencer.start();
+  await registerSchedules(temporal);
+
+  let stopping = false;
+  const failed = Promise.race(runs).then(
+    () => (stopping ? new Promise<never>(() => {}) : Promise.reject(new Error('A Temporal worker stopped by itself.'))),
+    (error: unknown) => Promise.reject(error instanceof Error ? error : new Error(String(error))),
+  );
+  failed.catch(() => {});
+
+  return {
+    starter,
+    temporal,
+    orm,
+    egress,
+    failed,
+    isRunning: () => workers.every((worker) => worker.getState() === 'RUNNING'),
+    async stop() {
+      stopping = true;
+      await relay.stop();
+      await starter.stop();
+      for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
+      // A receiver that has not answered by then is given up; its attempt is recorded as interrupted and does not count.
+      const timer = setTimeout(() => stopSending.abort(), sendGraceMs);
+      await Promise.allSettled(runs);
+      clearTimeout(timer);
+      await sequencer.stop();
+      await lease.stop();
+      await egress.close();
+      await Promise.all([orm.close(true), relayOrm.close(true), sequencerOrm.close(true)]);
+    },
+  };
+}
+
+function reportAttempt(log: Logger, workerId: string, { input, member, destination, finished, reason }: AttemptReport): void {
+  const { outcome, durationMs, statusCode, errorCode, next } = finished;
+  attemptSeconds.observe({ channel_type: input.channelType, outcome }, durationMs / 1_000);
+  if (next.nextAttemptAt === null) deliveriesTotal.inc({ channel_type: input.channelType, state: next.state });
+  log.info('delivery.attempt', {
+    organizationId: input.organizationId,
+    eventId: member.eventId,
+    eventType: member.eventType,
+    deliveryId: member.deliveryId,
+    destinationId: destination.id,
+    channelType: input.channelType,
+    runId: input.runId,
+    workerId,
+    lane: input.lane,
+    trigger: member.trigger,
+    attempt: member.attempt,
+    latenessMs: Math.max(0, finished.finishedAt - durationMs - (member.nextAttemptAt ?? finished.finishedAt)),
+    outcome,
+    statusCode,
+    errorCode,
+    durationMs,
+    state: next.state,
+    reason,
+    nextAttemptAt: next.nextAttemptAt === null ? null : new Date(next.nextAttemptAt).toISOString(),
+    possibleDuplicate: finished.possibleDuplicate,
+  });
+}
