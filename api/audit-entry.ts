@@ -143,7 +143,7 @@ function presentColumns(row: AuditEntryRow, companion: AuditEntryCompanion | und
     correlationId: row.correlation_id === null ? null : presentIdOf('event', row.correlation_id),
     breakGlassSessionId: row.break_glass_session_id,
     changed: row.changed ?? [],
-    index: companion?.idx == null ? null : Number(companion.idx),
+    index: companion === undefined || companion.idx === null ? null : Number(companion.idx),
   };
 }
 

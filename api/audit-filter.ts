@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { auditCategories, auditClasses, normalizeAction } from '../domain/audit/actions.ts';
 import { actorTypes, auditStatuses, auditTools } from '../domain/audit/draft.ts';
 import type { AuditFilter } from '../domain/audit/filter.ts';
+import { limits } from '../domain/audit/limits.ts';
 import { parseWireId } from '../domain/id.ts';
 import { listOf, text, time, wireId } from './schema.ts';
 
@@ -65,7 +66,8 @@ export function toAuditFilter(query: AuditFilterQuery, now: Date): AuditFilter {
   const spanMs = presetsMs[query.preset ?? query.last ?? '30d'];
   return {
     from: query.start ?? query.from ?? new Date(now.getTime() - spanMs),
-    to: query.end ?? query.to,
+    // what a producer dates a little ahead is not hidden
+    to: query.end ?? query.to ?? new Date(now.getTime() + limits.occurredAfterMs),
     actions: query.action,
     verbs: query.eventType,
     categories: query.category,

@@ -13,6 +13,9 @@ import { openPage, pageOf, pageQuery } from './paging.ts';
 import { idParams } from './schema.ts';
 
 const offsetMax = 10_000;
+const searchMaxMs = 5_000;
+/** SQLSTATE of a statement that was stopped by its timeout. */
+const queryCanceled = '57014';
 const cursorKey = z.tuple([z.string(), z.string()]);
 
 const listAuditLogs = endpoint({
@@ -41,11 +44,13 @@ const listAuditLogs = endpoint({
       throw validationFailed([{ pointer: '/query/offset', code: 'use_cursor', detail }]);
     }
     const page = openPage({ principal, deps }, { cursor, limit }, { list: `audit_log.list ${hashFilter(filterQuery)}`, key: cursorKey });
-    const rows = await listAuditEntries(em, principal.organizationId, toAuditFilter(filterQuery, now), {
-      after: page.after && { occurredAt: page.after[0], id: page.after[1] },
-      offset,
-      limit: page.take,
-    });
+    const rows = await withinTime(em, () =>
+      listAuditEntries(em, principal.organizationId, toAuditFilter(filterQuery, now), {
+        after: page.after && { occurredAt: page.after[0], id: page.after[1] },
+        offset,
+        limit: page.take,
+      }),
+    );
     const present = await presenterOf(em, principal.organizationId, rows);
     return { body: page.present(rows, (row) => [row.occurred_at, row.id] as [string, string], present) };
   },
@@ -86,6 +91,19 @@ const readAuditLog = endpoint({
     return { body: presentAuditEntryDetail(row, companions.get(row.id), place) };
   },
 });
+
+/** A filter that matches little in a long time reads all of it; past the limit the caller is told to narrow the range. */
+async function withinTime<T>(em: EntityManager, search: () => Promise<T>): Promise<T> {
+  await em.execute(`select set_config('statement_timeout', ?, true)`, [`${searchMaxMs}`]);
+  try {
+    return await search();
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === queryCanceled) {
+      throw validationFailed([{ pointer: '/query/start', code: 'too_broad', detail: 'the search took too long: narrow the time range' }]);
+    }
+    throw error;
+  }
+}
 
 async function presenterOf(em: EntityManager, organizationId: string, rows: readonly AuditEntryRow[]) {
   const companions = await findCompanions(

@@ -67,18 +67,22 @@ export interface TileGrowth {
 /** Appends one leaf. @returns its chain hash; what it adds to tiles goes into `growths`, by level and number. */
 export function growTree(tree: GrowingTree, leafHash: Buffer, growths: Map<string, TileGrowth>): Buffer {
   appendLeaf(tree.frontier, leafHash, (height, index, root) => {
-    if (height % tileHeight === 0) growTile(tree, height / tileHeight, index, [root], growths);
+    if (height % tileHeight === 0) growTile(tree, { level: height / tileHeight, first: index, hashes: [root] }, growths);
   });
   tree.tail.push(leafHash);
   if (tree.tail.length === tileWidth) {
-    growTile(tree, 0, tree.frontier.size - tileWidth, tree.tail, growths);
+    growTile(tree, { level: 0, first: tree.frontier.size - tileWidth, hashes: tree.tail }, growths);
     tree.tail = [];
   }
   tree.chainHash = nextChainHash(tree.chainHash, leafHash);
   return tree.chainHash;
 }
 
-function growTile({ treeId, orgId }: GrowingTree, level: number, first: number, hashes: Buffer[], growths: Map<string, TileGrowth>): void {
+function growTile(
+  { treeId, orgId }: GrowingTree,
+  { level, first, hashes }: { level: number; first: number; hashes: Buffer[] },
+  growths: Map<string, TileGrowth>,
+): void {
   const n = Math.floor(first / tileWidth);
   const key = `${treeId}/${level}/${n}`;
   const growth = growths.get(key);

@@ -1,5 +1,5 @@
 /** The data directory of one instance: who holds it, what it keeps beside the servers' data, and what a killed supervisor left running. */
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import {
   accessSync,
   chmodSync,
@@ -50,6 +50,16 @@ export function provideSecretKeys(dataDir: string): string {
   const file = join(dataDir, 'secret-keys');
   if (!existsSync(file)) writeWhole(file, `k1:${randomBytes(32).toString('base64')}\n`);
   return file;
+}
+
+/**
+ * The name of this directory's instance: its worker is the only one alive under it. Not the path, which two machines on one database may
+ * have in common.
+ */
+export function provideInstanceName(dataDir: string): string {
+  const file = join(dataDir, 'instance');
+  if (!existsSync(file)) writeWhole(file, `${randomUUID()}\n`);
+  return readFileSync(file, 'utf8').trim();
 }
 
 /**

@@ -101,12 +101,11 @@ export async function listAuditEntries(
 function conditions(eb: ExpressionBuilder<AuditTables, 'audit.entry'>, filter: AuditFilter): Array<Expression<SqlBool>> {
   const found: Array<Expression<SqlBool>> = [
     eb('occurred_at', '>=', filter.from),
-    // implied by the bounds of occurred_at; it keeps the months before out of the plan
+    eb('occurred_at', '<', filter.to),
+    // implied by the bounds of occurred_at; these keep other months out of the plan
     eb('recorded_at', '>=', new Date(filter.from.getTime() - limits.occurredAfterMs)),
+    eb('recorded_at', '<', new Date(filter.to.getTime() + limits.occurredBeforeMs)),
   ];
-  if (filter.to !== undefined) {
-    found.push(eb('occurred_at', '<', filter.to), eb('recorded_at', '<', new Date(filter.to.getTime() + limits.occurredBeforeMs)));
-  }
   const among = (column: (typeof listed)[number], values: readonly string[] | undefined): void => {
     if (values !== undefined) found.push(eb(column, 'in', values));
   };

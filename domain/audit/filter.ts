@@ -3,9 +3,9 @@ import type { AuditCategory, AuditClass } from './actions.ts';
 import type { AuditActorType, AuditStatus, AuditTool } from './draft.ts';
 
 export interface AuditFilter {
-  /** On `occurredAt`: from inclusive, to exclusive. */
+  /** On `occurredAt`: from inclusive, to exclusive. Both bound the months that are read. */
   readonly from: Date;
-  readonly to?: Date | undefined;
+  readonly to: Date;
   /** Exact, or `noun.*`. */
   readonly actions?: readonly string[] | undefined;
   readonly verbs?: readonly string[] | undefined;

@@ -93,8 +93,9 @@ export function splitDetails(
     const value = rest[name];
     if (value === undefined || typeof value === 'object') continue;
     // an upper bound: what does not fit for sure becomes private
-    clearBytes += name.length + 4 + 3 * String(value).length;
-    if (clearBytes > limits.clearDetailsBytes) break;
+    const bytes = name.length + 4 + 3 * String(value).length;
+    if (clearBytes + bytes > limits.clearDetailsBytes) continue;
+    clearBytes += bytes;
     clear[name] = value;
     clearCount += 1;
     delete rest[name];

@@ -79,13 +79,16 @@ export function hashRange({ start, end }: LeafRange, read: NodeReader): Buffer {
   return parts.reduceRight((right, left) => hashNode(left, right));
 }
 
-/** Whether `proof` shows that the leaf stands at `index` in the tree of `size` leaves with this root (RFC 9162 section 2.1.3.2). */
+export interface TreeHead {
+  readonly size: number;
+  readonly root: Uint8Array;
+}
+
+/** Whether `proof` shows that the leaf stands at its index in the tree (RFC 9162 section 2.1.3.2). */
 export function verifyInclusion(
-  leafHash: Uint8Array,
-  index: number,
-  size: number,
+  { index, leafHash }: { readonly index: number; readonly leafHash: Uint8Array },
+  { size, root }: TreeHead,
   proof: readonly Uint8Array[],
-  root: Uint8Array,
 ): boolean {
   if (!isIndex(index) || !isIndex(size) || index >= size || proof.some(({ length }) => length !== 32)) return false;
   let node = leafHash;
@@ -106,11 +109,6 @@ export function verifyInclusion(
     last = half(last);
   }
   return last === 0 && equal(node, root);
-}
-
-export interface TreeHead {
-  readonly size: number;
-  readonly root: Uint8Array;
 }
 
 /**

@@ -66,6 +66,10 @@ export interface TestApi {
 export interface TestApiOptions {
   readonly deps?: Partial<Dependencies>;
   readonly endpoints?: readonly Endpoint[];
+  /** Keys that a worker beside it shares. Default: one nobody else has. */
+  readonly secretKeys?: Parameters<typeof createSecretBox>[0];
+  /** Gets the committed deliveries. Default: nothing is sent. */
+  readonly starter?: Parameters<typeof createIntake>[0]['starter'];
 }
 
 const passedTest: DestinationTest = {
@@ -83,21 +87,23 @@ const passedTest: DestinationTest = {
 };
 
 /** The whole API over HTTP on a database of its own. Answers are checked against their documented schemas. */
-export async function startApi({ deps: overrides = {}, endpoints = allEndpoints }: TestApiOptions = {}): Promise<TestApi> {
+export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
+  const { deps: overrides = {}, endpoints = allEndpoints, starter = { offer: () => {} } } = options;
+  const { secretKeys = [{ id: 'test', key: randomBytes(32) }] } = options;
   const database = await createTestDatabase();
   const { databaseUrl } = database;
   const orm = await openDatabase({ databaseUrl, role: 'tocsin_app', poolMax: 8 });
   const logLines: LogFields[] = [];
   const note = (unit: string, fields: LogFields) => void logLines.push({ ...fields, line: unit });
   const log = { debug: note, info: note, warn: note, error: note };
-  const secrets = createSecretBox([{ id: 'test', key: randomBytes(32) }]);
+  const secrets = createSecretBox(secretKeys);
   const woken: ChangedDelivery[] = [];
   const deps: Dependencies = {
     orm,
     log,
     secrets,
     authentication: createAuthentication({ orm, log }),
-    intake: createIntake({ orm, secrets, starter: { offer: () => {} } }),
+    intake: createIntake({ orm, secrets, starter }),
     destinations: createEgress({ allow: ['127.0.0.1'], deniedTargets: [], requireHttps: false, now: Date.now, log }),
     testDestination: async () => passedTest,
     wakeDelivery: async (delivery) => void woken.push(delivery),

@@ -46,7 +46,8 @@ export interface AuditDatabase {
 }
 
 export async function openAuditDatabase(poolMax = 8): Promise<AuditDatabase> {
-  const { databaseUrl, drop } = await createTestDatabase();
+  const created = await createTestDatabase();
+  const { databaseUrl } = created;
   const app = await openDatabase({ databaseUrl, role: 'tocsin_app', poolMax });
   const sequencerOrms = [await openDatabase({ databaseUrl, role: 'tocsin_sequencer', poolMax: 3 })];
   const owner = new pg.Client({ connectionString: databaseUrl });
@@ -91,7 +92,7 @@ export async function openAuditDatabase(poolMax = 8): Promise<AuditDatabase> {
       await Promise.all(sequencers.map((sequencer) => sequencer.stop()));
       await owner.end();
       await Promise.all([app, ...sequencerOrms].map((orm) => orm.close(true)));
-      await drop();
+      await created.drop();
     },
   };
   return database;

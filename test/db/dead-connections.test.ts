@@ -5,7 +5,8 @@ import { openDatabase } from '../../db/mikro-orm.config.ts';
 import { createTestDatabase } from '../support/servers.ts';
 
 test('transactions cut by the server cost their pool no connection', async () => {
-  const { databaseUrl, drop } = await createTestDatabase();
+  const created = await createTestDatabase();
+  const { databaseUrl } = created;
   const orm = await openDatabase({ databaseUrl, role: 'tocsin_app', poolMax: 2 });
   const owner = new pg.Client({ connectionString: databaseUrl });
   await owner.connect();
@@ -20,5 +21,5 @@ test('transactions cut by the server cost their pool no connection', async () =>
   expect((await sql<{ one: number }>`select 1 as one`.execute(orm.em.fork().getKysely())).rows).toEqual([{ one: 1 }]);
   await owner.end();
   await orm.close(true);
-  await drop();
+  await created.drop();
 });

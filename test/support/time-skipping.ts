@@ -96,8 +96,13 @@ async function makeJavaServer(cacheDirectory: string, home: string): Promise<voi
   }
 }
 
-/** It must replace itself by Java: the SDK kills the process it started, and no other. */
+/**
+ * It must replace itself by Java, because the SDK kills the process it started and no other. The loop beside it ends Java when the test
+ * process was killed instead.
+ */
 const wrapper = `#!/bin/sh
+parent=$PPID
+(while kill -0 "$parent" && kill -0 $$; do sleep 1; done; kill -9 $$) >/dev/null 2>&1 </dev/null &
 exec java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto -cp "$(dirname "$0")/lib/*" io.temporal.testserver.TestServer "$@"
 `;
 

@@ -39,11 +39,9 @@ const bytes = (base64: string | null) => Buffer.from(base64 ?? '', 'base64');
 
 test.each(vectors.inclusion.map((vector) => [vector.name, vector] as const))('public vector %s', (_name, vector) => {
   const verified = verifyInclusion(
-    bytes(vector.leafHash),
-    vector.leafIdx,
-    vector.treeSize,
+    { index: vector.leafIdx, leafHash: bytes(vector.leafHash) },
+    { size: vector.treeSize, root: bytes(vector.root) },
     (vector.proof ?? []).map(bytes),
-    bytes(vector.root),
   );
   expect(verified).toBe(!vector.wantErr);
 });
@@ -112,11 +110,11 @@ test('a proof that is made verifies, and no bit of it can change', () => {
     const root = recursiveRoot(leaves.slice(0, size));
     for (const index of [0, 1, Math.floor(size / 2), size - 1].filter((i) => i < size)) {
       const proof = inclusionRanges(index, { start: 0, end: size }).map((range) => hashRange(range, read));
-      expect(verifyInclusion(leaves[index]!, index, size, proof, root)).toBe(true);
-      expect(verifyInclusion(leaves[index]!, index + 1, size, proof, root)).toBe(false);
+      expect(verifyInclusion({ index, leafHash: leaves[index]! }, { size, root }, proof)).toBe(true);
+      expect(verifyInclusion({ index: index + 1, leafHash: leaves[index]! }, { size, root }, proof)).toBe(false);
       proof.forEach((hash, i) => {
         const forged = proof.with(i, Buffer.from(hash.map((byte, at) => (at === 5 ? byte ^ 4 : byte))));
-        expect(verifyInclusion(leaves[index]!, index, size, forged, root)).toBe(false);
+        expect(verifyInclusion({ index, leafHash: leaves[index]! }, { size, root }, forged)).toBe(false);
       });
     }
     for (const from of [1, 2, 5, 64, 128, 130].filter((n) => n <= size)) {

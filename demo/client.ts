@@ -1,0 +1,81 @@
+import { DemoFault } from './fault.ts';
+
+export interface Client {
+  get<T>(path: string): Promise<T>;
+  /** Any answer but `status` ends the demo with what the API said. */
+  post<T>(path: string, body: unknown, status: number): Promise<T>;
+}
+
+/** Speaks to the public API as any producer would: HTTP and an API key. Paths begin below `/api/v2`. */
+export function createClient(apiUrl: string, apiKey: string): Client {
+  const call = async <T>(method: string, path: string, body: unknown, status: number): Promise<T> => {
+    const response = await fetch(`${apiUrl}/api/v2${path}`, {
+      method,
+      headers: { Authorization: `Bearer ${apiKey}`, ...(body === undefined ? {} : { 'Content-Type': 'application/json' }) },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    if (response.status !== status) throw new DemoFault(`${method} ${path} answered ${response.status} instead of ${status}: ${text}`);
+    return JSON.parse(text) as T;
+  };
+  return {
+    get: (path) => call('GET', path, undefined, 200),
+    post: (path, body, status) => call('POST', path, body, status),
+  };
+}
+
+/** What the demo reads of the API's answers; `api/openapi.json` has all of it. */
+export interface Decision {
+  target: { kind: string; id: string | null; channelType: string | null };
+  verdict: string;
+  reason: string;
+  winner: string | null;
+  losers: string[];
+  deliveryId: string | null;
+}
+
+export interface EventTrace {
+  id: string;
+  type: string;
+  severity: string;
+  subject: string;
+  acceptedAt: string;
+  decisions: Decision[];
+  deliveries: Array<{ id: string; status: string; destinationId: string }>;
+  auditEntries: Array<{ id: string; action: string; status: string; recordedAt: string }>;
+}
+
+export interface Attempt {
+  number: number;
+  trigger: string;
+  startedAt: string;
+  durationMs: number | null;
+  outcome: string | null;
+  statusCode: number | null;
+  errorCode: string | null;
+  nextDelayMs: number | null;
+}
+
+export interface Delivery {
+  id: string;
+  eventType: string;
+  status: string;
+  destination: { id: string; name: string | null; channelType: string };
+  workflowId: string | null;
+  attempts: Attempt[];
+}
+
+export interface AuditEntryDetail {
+  id: string;
+  action: string;
+  index: number | null;
+  canonical: string;
+}
+
+export interface Integrity {
+  ok: boolean;
+  treeSize: number;
+  rootHash: string;
+  pending: { entries: number };
+  findings: Array<{ code: string; index?: number; entryId?: string; expected?: string; got?: string }>;
+}
