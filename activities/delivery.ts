@@ -1,4 +1,4 @@
-import { cancelWaiting } from '../db/queries/destination.ts';
+import { cancelDeliveries } from '../db/queries/destination.ts';
 import { findRunMembers, type FinishedAttempt } from '../db/queries/run.ts';
 import { appendAudit } from '../db/audit-log.ts';
 import { inOrganization } from '../db/tenant.ts';
@@ -57,6 +57,7 @@ export function createDeliveryActivities(deps: DeliveryDependencies) {
     } else if (members.length > 0) {
       await cancelIfUnwanted(input, members, progress);
     }
+    deps.onStep(input);
     return answerOf([...progress.values()], Date.now());
   }
 
@@ -155,7 +156,7 @@ export function createDeliveryActivities(deps: DeliveryDependencies) {
 
   async function cancel(input: DeliverInput, ids: readonly string[], reason: string): Promise<void> {
     await inOrganization(deps.orm, input.organizationId, async (em) => {
-      const cancelled = await cancelWaiting(em, { organizationId: input.organizationId, ids, reason });
+      const cancelled = await cancelDeliveries(em, { organizationId: input.organizationId, ids, reason });
       await appendAudit(
         em,
         cancelled.map((delivery) => auditCancel(input, delivery, reason)),

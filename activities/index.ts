@@ -27,6 +27,8 @@ export interface DeliveryDependencies {
   retry: RetryConfiguration;
   /** Told of every attempt that ended, before it is recorded: for the log line and the metrics. */
   onAttempt: (report: AttemptReport) => void;
+  /** Told when a run has made a step. */
+  onStep: (input: AttemptInput) => void;
 }
 
 export type ActivityDependencies = DeliveryDependencies & RetentionDependencies;

@@ -13,6 +13,7 @@ import { createEgress, type Egress } from '../egress/guard.ts';
 import type { Logger } from '../log.ts';
 import { attemptSeconds, deliveriesTotal } from '../metrics.ts';
 import { clientOver, type TemporalClient } from '../temporal/connection.ts';
+import { sdkLogger } from '../temporal/runtime.ts';
 import { startRelay } from '../temporal/relay.ts';
 import { createRunStarter, type RunStarter } from '../temporal/run-starter.ts';
 import { registerSchedules } from '../temporal/schedules.ts';
@@ -44,8 +45,11 @@ export interface WorkerProcessOptions {
 }
 
 /** Workflow code bundled for the SDK's isolates, about a second of work. */
-export async function bundleWorkflows(): Promise<WorkflowBundleWithSourceMap> {
-  return bundleWorkflowCode({ workflowsPath: fileURLToPath(new URL('../workflows/index.ts', import.meta.url)) });
+export async function bundleWorkflows(log?: Logger): Promise<WorkflowBundleWithSourceMap> {
+  return bundleWorkflowCode({
+    workflowsPath: fileURLToPath(new URL('../workflows/index.ts', import.meta.url)),
+    ...(log === undefined ? {} : { logger: sdkLogger(log) }),
+  });
 }
 
 /** From the stop to giving up what is under way. */
@@ -77,6 +81,13 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
     rateLimitedWaitMs: config.rateLimitedWaitMs,
   };
   const destinations = createDestinations({ orm, secrets: createSecretBox(config.secretKeys) });
+  const starter = createRunStarter({
+    temporal,
+    orm,
+    maxRunSize: config.deliveryRunMax,
+    publicUrl,
+    onFailed: (error) => log.warn('run.start', { error }),
+  });
   const activities = createActivities({
     orm,
     relayOrm,
@@ -89,13 +100,7 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
     deliveryRetentionDays: config.deliveryRetentionDays,
     log,
     onAttempt: (report) => reportAttempt(log, workerId, report),
-  });
-  const starter = createRunStarter({
-    temporal,
-    orm,
-    maxRunSize: config.deliveryRunMax,
-    publicUrl,
-    onFailed: (error) => log.warn('run.start', { error }),
+    onStep: ({ destinationId, runId }) => starter.attempted(destinationId, runId),
   });
 
   const common = {
@@ -110,7 +115,7 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
     Worker.create({
       ...common,
       taskQueue: taskQueues.main,
-      workflowBundle: bundle ?? (await bundleWorkflows()),
+      workflowBundle: bundle ?? (await bundleWorkflows(log)),
       maxConcurrentWorkflowTaskExecutions: 200,
       maxConcurrentLocalActivityExecutions: 200,
       maxConcurrentActivityTaskExecutions: 100,

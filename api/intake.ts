@@ -53,7 +53,7 @@ export interface IntakeOptions {
 
 /** Events of one transaction, and transactions of one organization under way at once (measured: two keep the database busy). */
 const maxGroupEvents = 100;
-const maxTransactions = 2;
+const maxTransactions = 1;
 /** How often a transaction is made anew because the configuration changed under it. */
 const maxTries = 5;
 

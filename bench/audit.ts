@@ -1,10 +1,12 @@
 /**
  * How much the audit log costs: entries appended per second against raw inserts into the same columns and indexes, by the same client
  * code, on the same server, in turns. What raw leaves out is what makes it a log: the checks, row security, the queue, the sequencer.
- * Alone: `node bench/audit.ts <postgres URL of a superuser> [seconds per turn]`.
+ * Alone: `node bench/audit.ts [seconds per turn] [postgres URL of a superuser]`.
  */
 import { fork, type ChildProcess } from 'node:child_process';
-import { cpus } from 'node:os';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { MikroORM } from '@mikro-orm/postgresql';
 import pg from 'pg';
@@ -14,13 +16,16 @@ import { pipelineInOrganization } from '../db/pipeline.ts';
 import { createSequencer } from '../db/sequencer.ts';
 import { inOrganization } from '../db/tenant.ts';
 import type { AuditDraft } from '../domain/audit/draft.ts';
+import { startPostgres } from '../embedded/postgres.ts';
 import { createLogger } from '../log.ts';
 
 export interface AuditBenchOptions {
-  /** A superuser's; two databases are made beside it, and dropped. */
-  databaseUrl: string;
-  /** Of each turn; every kind has two turns. Default 5. */
+  /** A superuser's; two databases are made beside it, and dropped. Default: a PostgreSQL of its own, with fsync on. */
+  databaseUrl?: string | undefined;
+  /** Of each turn; every kind has two turns a side. Default 5. */
   seconds?: number;
+  /** Takes the lines for people. */
+  print: (line: string) => void;
 }
 
 export interface AuditRate {
@@ -80,8 +85,29 @@ const kinds: readonly Kind[] = [
   { name: 'bulk of 500, 2 connections', goal: 0.6, connections: 2, entries: 500 },
 ];
 
-/** Runs all turns; prints nothing. */
-export async function benchAudit({ databaseUrl, seconds = 5 }: AuditBenchOptions): Promise<AuditFigures> {
+/** Runs all turns and prints what came out. */
+export async function benchAudit({ databaseUrl, seconds = 5, print }: AuditBenchOptions): Promise<AuditFigures> {
+  const figures = databaseUrl === undefined ? await withPostgres((url) => measure(url, seconds)) : await measure(databaseUrl, seconds);
+  for (const line of describe(figures)) print(line);
+  return figures;
+}
+
+async function withPostgres<T>(work: (databaseUrl: string) => Promise<T>): Promise<T> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'tocsin-bench-'));
+  chmodSync(dataDir, 0o755); // as root the server runs as another user, who must reach it
+  try {
+    const postgres = await startPostgres({ dataDir, output: 'ignore' });
+    try {
+      return await work(postgres.databaseUrl);
+    } finally {
+      await postgres.stop();
+    }
+  } finally {
+    rmSync(dataDir, { recursive: true, force: true });
+  }
+}
+
+async function measure(databaseUrl: string, seconds: number): Promise<AuditFigures> {
   const admin = new pg.Client({ connectionString: databaseUrl });
   await admin.connect();
   const names = { log: `bench_log_${process.pid}`, raw: `bench_raw_${process.pid}` };
@@ -176,8 +202,7 @@ async function drain(databaseUrl: string): Promise<{ waiting: number; drainedMs:
   return { waiting, drainedMs: performance.now() - startedAt };
 }
 
-/** Lines for people. */
-export function describeAudit({ rates, waiting, drainedMs }: AuditFigures): string[] {
+function describe({ rates, waiting, drainedMs }: AuditFigures): string[] {
   const round = (value: number): string => Math.round(value).toLocaleString('en');
   return [
     ...rates.map(
@@ -204,10 +229,7 @@ function mean(values: readonly number[]): number {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  const [first, second] = process.argv.slice(2);
+  const [first = '5', second] = process.argv.slice(2);
   if (first === 'sequence') await sequence(second!);
-  else {
-    const figures = await benchAudit({ databaseUrl: first!, ...(second === undefined ? {} : { seconds: Number(second) }) });
-    process.stdout.write(`${cpus().length} cores\n${describeAudit(figures).join('\n')}\n`);
-  }
+  else await benchAudit({ databaseUrl: second, seconds: Number(first), print: (line) => void process.stdout.write(`${line}\n`) });
 }

@@ -29,9 +29,9 @@ export interface Decision {
   target: { kind: string; id: string | null; channelType: string | null };
   verdict: string;
   reason: string;
-  winner: string | null;
-  losers: string[];
-  deliveryId: string | null;
+  /** In the trace only. */
+  winner?: string | null;
+  losers?: string[];
 }
 
 export interface EventTrace {

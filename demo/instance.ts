@@ -15,31 +15,44 @@ export interface Instance {
   /** The embedded superuser's. */
   readonly databaseUrl: string;
   readonly apiKey: string;
-  readonly logFile: string;
+  /** The last lines of its log. */
+  readLog(): string;
   /** Ends every process and removes the directory. */
   stop(): Promise<void>;
 }
 
 /** The standard schedule's six attempts with seconds for minutes, and loopback opened for deliveries. */
-const shortened = {
+const demoSettings = {
   TOCSIN_RETRY_STANDARD: 'PT0S,PT1S,PT1S,PT1S,PT1S,PT1S',
   TOCSIN_RETRY_JITTER_MIN: 'PT0S',
   TOCSIN_EGRESS_ALLOW: '127.0.0.1',
+  TOCSIN_LOG_LEVEL: 'warn',
 };
 
-/** Calls `progress` with what takes long. `signal` ends it while it starts. */
-export async function startInstance({ progress }: { progress: (message: string) => void }): Promise<Instance> {
+const lastLogLines = 20;
+
+export interface InstanceOptions {
+  /** Told what takes long. */
+  readonly progress: (message: string) => void;
+  /** Ends it while it still starts. */
+  readonly signal: AbortSignal;
+}
+
+/** Resolves when everything is up; rejects with what made that impossible, and then nothing is left of it. */
+export async function startInstance({ progress, signal }: InstanceOptions): Promise<Instance> {
   const directory = mkdtempSync(join(tmpdir(), 'tocsin-demo-'));
   // Under root, PostgreSQL runs as another user, who has to pass through.
   chmodSync(directory, 0o711);
   const dataDir = join(directory, 'data');
   const logFile = join(directory, 'tocsin.log');
   const apiKey = `tsn_${randomBytes(24).toString('hex')}`;
+  const readLog = (): string => readFileSync(logFile, 'utf8').trimEnd().split('\n').slice(-lastLogLines).join('\n');
   const child = spawn(process.execPath, [join(import.meta.dirname, '../embedded/start.ts')], {
-    env: { ...withoutOwnSettings(process.env), ...shortened, TOCSIN_PORT: '0', TOCSIN_DATA_DIR: dataDir, TOCSIN_BOOTSTRAP_KEY: apiKey },
+    env: { ...withoutOwnSettings(process.env), ...demoSettings, TOCSIN_PORT: '0', TOCSIN_DATA_DIR: dataDir, TOCSIN_BOOTSTRAP_KEY: apiKey },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const closed = new Promise<void>((resolve) => child.once('close', () => resolve()));
+  signal.addEventListener('abort', () => child.kill('SIGTERM'));
   const stop = async (): Promise<void> => {
     child.kill('SIGTERM');
     await closed;
@@ -63,11 +76,12 @@ export async function startInstance({ progress }: { progress: (message: string) 
   try {
     await ready;
   } catch (error) {
+    const log = existsSync(logFile) ? readLog() : '';
     await stop();
-    throw error;
+    throw new DemoFault(`${error instanceof Error ? error.message : String(error)}\n${log}`, { cause: error });
   }
-  const facts = JSON.parse(readFileSync(join(dataDir, 'ready.json'), 'utf8')) as Omit<Instance, 'apiKey' | 'logFile' | 'stop'>;
-  return { ...facts, apiKey, logFile, stop };
+  const facts = JSON.parse(readFileSync(join(dataDir, 'ready.json'), 'utf8')) as Omit<Instance, 'apiKey' | 'readLog' | 'stop'>;
+  return { ...facts, apiKey, readLog, stop };
 }
 
 /** Whatever this shell is configured for is none of the demo's business, least of all its database. */

@@ -36,7 +36,7 @@ export async function startReceivers({ onRequest, onMail }: Watchers): Promise<R
   let closed = false;
 
   const follow = async <T>(wait: (count: number) => Promise<readonly T[]>, tell: (one: T) => void): Promise<void> => {
-    for (let count = 1; !closed; ) {
+    for (let count = 1; !closed;) {
       // Nothing came for a while: wait on.
       const all = await wait(count).catch(() => undefined);
       if (all !== undefined) tell(all[count++ - 1]!);

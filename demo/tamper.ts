@@ -22,7 +22,10 @@ export async function forgeEntry(databaseUrl: string, { entryId, from, to }: For
     const original = rows[0]?.canonical.toString('utf8') ?? '';
     demand(original.split(from).length === 2, `The audit entry does not hold ${from} exactly once.`);
     const canonical = Buffer.from(original.replace(from, to));
-    const leafHash = createHash('sha256').update(Buffer.from([0])).update(canonical).digest();
+    const leafHash = createHash('sha256')
+      .update(Buffer.from([0]))
+      .update(canonical)
+      .digest();
     const edit = async (): Promise<number | null> =>
       (await client.query('update audit.entry set canonical = $2, leaf_hash = $3 where id = $1', [entryId, canonical, leafHash])).rowCount;
 

@@ -27,7 +27,7 @@ const wirePattern = /^([a-z]+)_([0-7][0-9a-hjkmnp-tv-z]{25})$/;
 
 /** A new UUIDv7 for the instant `nowMs` (Unix milliseconds). Two ids of one millisecond are ordered by chance. */
 export function newId(nowMs: number): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  const bytes = takeRandom();
   let rest = nowMs;
   for (let i = 5; i >= 0; i -= 1) {
     bytes[i] = rest % 256;
@@ -38,6 +38,20 @@ export function newId(nowMs: number): string {
   return formatUuid(bytes);
 }
 
+// Asking the system for 16 bytes costs more than the rest of an id.
+const pool = new Uint8Array(16 * 256);
+let used = pool.length;
+
+/** 16 random bytes, valid until the next call. */
+function takeRandom(): Uint8Array {
+  if (used === pool.length) {
+    crypto.getRandomValues(pool);
+    used = 0;
+  }
+  used += 16;
+  return pool.subarray(used - 16, used);
+}
+
 /** Unix milliseconds held by a UUIDv7. */
 export function idTimeMs(uuid: string): number {
   return Number.parseInt(uuid.slice(0, 8) + uuid.slice(9, 13), 16);
@@ -45,13 +59,18 @@ export function idTimeMs(uuid: string): number {
 
 /** `usr_01k…` for a UUID. */
 export function toWireId(kind: IdKind, uuid: string): string {
-  let number = BigInt(`0x${uuid.replaceAll('-', '')}`);
-  let text = '';
-  for (let i = 0; i < 26; i += 1) {
-    text = alphabet[Number(number & 31n)]! + text;
-    number >>= 5n;
-  }
+  // Five hex digits are four characters; 128 bits are two short of 26 characters, so two zero bits go in front: 32 digits as 2 + 6 x 5.
+  let text = encode(Number.parseInt(uuid.slice(0, 2), 16), 2);
+  const rest = uuid.slice(2, 8) + uuid.slice(9, 13) + uuid.slice(14, 18) + uuid.slice(19, 23) + uuid.slice(24);
+  for (let at = 0; at < 30; at += 5) text += encode(Number.parseInt(rest.slice(at, at + 5), 16), 4);
   return `${prefixes[kind]}_${text}`;
+}
+
+/** `number` as `length` characters of five bits each. */
+function encode(number: number, length: number): string {
+  let text = '';
+  for (let shift = (length - 1) * 5; shift >= 0; shift -= 5) text += alphabet[(number >>> shift) & 31]!;
+  return text;
 }
 
 /** The UUID of a wire id of this kind; undefined when `text` is not one. */

@@ -143,8 +143,6 @@ export function createInstance({ config, env, announcer, terminal, appFile }: In
       TOCSIN_DATA_DIR: dataDir,
       // This process holds the directory's lock, so the worker it starts is the only one: what its predecessor had begun is free at once.
       TOCSIN_INSTANCE: provideInstanceName(dataDir),
-      // Whoever holds the lock of this directory knows that an earlier worker of it is dead.
-      TOCSIN_INSTANCE: dataDir,
       ...(config.secretKeys === undefined && { TOCSIN_SECRET_KEYS_FILE: provideSecretKeys(dataDir) }),
     };
   }

@@ -31,7 +31,7 @@ export async function runDestinationTest<Result>(
         workflowExecutionTimeout: '60s',
       }),
     );
-    await temporal.withDeadline(deadlineMs, async () => handle.result());
+    await temporal.withDeadline(deadlineMs, async () => handle.result() as Promise<string>);
   } catch (cause) {
     throw new DomainError('unavailable', 'No worker could make the test; try again later.', { cause, retryAfterSeconds: 5 });
   }

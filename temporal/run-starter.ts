@@ -35,6 +35,8 @@ export interface RunStarterOptions {
 export interface RunStarter {
   /** Never waits, never throws: what is not started from here is found by the relay. */
   offer(deliveries: readonly UnownedDelivery[]): void;
+  /** Tells that a run has made an attempt in this process. */
+  attempted(destinationId: string, runId: string): void;
   /** Deliveries waiting for a start and starts under way. */
   load(): { waiting: number; starting: number };
   /** Takes no more and waits for the starts under way. */
@@ -44,6 +46,9 @@ export interface RunStarter {
 const maxStarting = 30;
 const maxWaiting = 10_000;
 const startDeadlineMs = 5_000;
+/** Members from which a run shows that its destination is under load. */
+const largeRun = 8;
+const holdMs = 250;
 /** After a failed start nothing is offered to Temporal for this long; the relay goes on where this leaves off. */
 const pauseAfterFailureMs = 1_000;
 
@@ -58,6 +63,7 @@ export function createRunStarter(options: RunStarterOptions): RunStarter {
   const queues = new Map<string, UnownedDelivery[]>();
   const starting = new Set<string>();
   const underWay = new Set<Promise<void>>();
+  const held = new Map<string, { runId: string; release: () => void }>();
   let waiting = 0;
   let pausedUntil = 0;
   let stopped = false;
@@ -86,8 +92,10 @@ export function createRunStarter(options: RunStarterOptions): RunStarter {
       const run = members.length === 1 ? { runId: firstRunId(members[0]!), size: 1 } : await claim(members);
       if (run === undefined) return;
       try {
+        const hold = holdFor(run, members[0]!.destinationId);
         const eager = await startWorkflow(options, run, members);
         options.onStarted?.({ members: run.size, eager });
+        if (eager) await hold;
       } catch (error) {
         if (run.size > 1)
           await inOrganization(orm, members[0]!.organizationId, (em) => releaseRun(em, members[0]!.organizationId, run.runId));
@@ -99,6 +107,23 @@ export function createRunStarter(options: RunStarterOptions): RunStarter {
       waiting = 0;
       options.onFailed?.(error);
     }
+  };
+
+  /**
+   * Under load a destination's next run waits until this one has made its first attempts, until a full run has gathered, or for a moment at
+   * most: the two would share the destination's window anyway, and what gathers meanwhile costs no workflow of its own.
+   */
+  const holdFor = async (run: { runId: string; size: number }, destinationId: string): Promise<void> => {
+    if (run.size < largeRun) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, holdMs);
+      const release = (): void => {
+        clearTimeout(timer);
+        resolve();
+      };
+      held.set(destinationId, { runId: run.runId, release });
+    });
+    held.delete(destinationId);
   };
 
   const claim = async (members: UnownedDelivery[]): Promise<{ runId: string; size: number } | undefined> => {
@@ -118,8 +143,13 @@ export function createRunStarter(options: RunStarterOptions): RunStarter {
         if (queue === undefined) queues.set(delivery.destinationId, [delivery]);
         else queue.push(delivery);
         waiting += 1;
+        if ((queue?.length ?? 1) >= maxRunSize) held.get(delivery.destinationId)?.release();
       }
       pump();
+    },
+    attempted(destinationId, runId) {
+      const hold = held.get(destinationId);
+      if (hold?.runId === runId) hold.release();
     },
     load: () => ({ waiting, starting: underWay.size }),
     async stop() {
@@ -164,7 +194,7 @@ async function startWorkflow(
         args: [input],
         typedSearchAttributes: attributes,
         staticSummary: `${what} -> ${destinationKind} ${destination}`,
-        staticDetails: `${publicUrl}/api/v2/deliveries?destinationId=${destination}`,
+        staticDetails: `${publicUrl}/api/v2/deliveries?destination=${destination}`,
       }),
     );
     return handle.eagerlyStarted;

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type LogLevel, NativeConnection, Runtime } from '@temporalio/worker';
+import { type LogLevel, type Logger as SdkLogger, NativeConnection, Runtime } from '@temporalio/worker';
 import type { Logger } from '../log.ts';
 import { prepareNamespace } from './namespace.ts';
 
@@ -11,20 +11,27 @@ const levels: Record<LogLevel, 'debug' | 'info' | 'warn' | 'error'> = {
   ERROR: 'error',
 };
 
+/** Our log in the SDK's terms. Its lines on workers that have nothing to poll for are no news: those are the activity-only ones. */
+export function sdkLogger(log: Logger): SdkLogger {
+  const write = (level: LogLevel, message: string, meta?: Record<string, unknown>): void => {
+    if (/^No .* registered, not polling/.test(message)) return;
+    log[levels[level]]('temporal', { message, ...(meta?.['error'] instanceof Error ? { error: meta['error'] } : {}) });
+  };
+  return {
+    log: write,
+    trace: (message, meta) => write('TRACE', message, meta),
+    debug: (message, meta) => write('DEBUG', message, meta),
+    info: (message, meta) => write('INFO', message, meta),
+    warn: (message, meta) => write('WARN', message, meta),
+    error: (message, meta) => write('ERROR', message, meta),
+  };
+}
+
 /** Once per process, before any worker: the SDK's own log goes through ours, and signals are ours to handle. */
 export function installRuntime(log: Logger): void {
-  const write = (level: LogLevel, message: string, meta?: Record<string, unknown>): void =>
-    log[levels[level]]('temporal', { message, ...(meta?.['error'] instanceof Error ? { error: meta['error'] } : {}) });
   Runtime.install({
     shutdownSignals: [],
-    logger: {
-      log: write,
-      trace: (message, meta) => write('TRACE', message, meta),
-      debug: (message, meta) => write('DEBUG', message, meta),
-      info: (message, meta) => write('INFO', message, meta),
-      warn: (message, meta) => write('WARN', message, meta),
-      error: (message, meta) => write('ERROR', message, meta),
-    },
+    logger: sdkLogger(log),
     // While the server is away, core repeats the same warning hundreds of times a minute.
     telemetryOptions: { logging: { forward: {}, filter: { core: 'ERROR', other: 'ERROR' } } },
   });

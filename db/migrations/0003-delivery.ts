@@ -303,6 +303,8 @@ export class Migration0003Delivery extends Migration {
       `);
     }
     this.addSql(`
+      create policy relay on decision to tocsin_relay using (true);
+      grant select on decision to tocsin_relay;
       alter table routing_version enable row level security;
       create policy tenant on routing_version to tocsin_app using (org_id = nullif(current_setting('app.org_id', true), '')::uuid);
       grant select on routing_version to tocsin_app;

@@ -63,12 +63,18 @@ export async function cancelOpenDeliveries(
   return rows[0]!.count;
 }
 
-/** Cancels single deliveries that wait. @returns those that it cancelled. */
-export async function cancelWaiting(
+/**
+ * Cancels single open deliveries. One in flight is marked and ends cancelled with its attempt, unless that delivers it.
+ * @returns those that it cancelled.
+ */
+export async function cancelDeliveries(
   em: EntityManager,
   { organizationId, ids, reason }: { organizationId: string; ids: readonly string[]; reason: string },
 ): Promise<Array<{ id: string; eventId: string }>> {
   const { rows } = await sql<{ id: string; eventId: string }>`
+    with marked as (
+      update delivery set cancel_requested = true where org_id = ${organizationId} and id = any(${ids}::uuid[]) and state = 'in_flight'
+    )
     update delivery set state = 'cancelled', finished_at = now(), undelivered_at = now(), next_attempt_at = null, error_code = ${reason}
       where org_id = ${organizationId} and id = any(${ids}::uuid[]) and state in ('pending', 'retrying', 'held')
       returning id, event_id as "eventId"

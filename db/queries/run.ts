@@ -187,7 +187,7 @@ export function finishAttempts(organizationId: string, finished: readonly Finish
         from done f where a.org_id = ${organizationId} and a.delivery_id = f.delivery_id and a.number = f.number and a.finished_at is null
     )
     update delivery d set state = case when f.next_state = 'retrying' and d.cancel_requested then 'cancelled' else f.next_state end, schedule_pos = f.next_schedule_pos, attempt_count = f.next_attempt_count,
-        interruptions = f.next_interruptions, rate_limits = f.next_rate_limits, next_attempt_at = f.next_attempt_at,
+        interruptions = f.next_interruptions, rate_limits = f.next_rate_limits, next_attempt_at = case when not d.cancel_requested then f.next_attempt_at end,
         status_code = f.status_code, error_code = f.error_code, trigger = 'schedule', provider_ref = coalesce(f.provider_ref, d.provider_ref),
         finished_at = case when f.next_state in ('delivered', 'failed', 'cancelled') or d.cancel_requested then f.finished_at end,
         undelivered_at = case when f.next_state in ('failed', 'cancelled') or d.cancel_requested and f.next_state <> 'delivered' then f.finished_at end

@@ -27,12 +27,7 @@ export interface EventLoad {
 const answerWithinMs = 20_000;
 
 /** Posts events at that rate to each address in turn until stopped. A refused event is not posted again. */
-export function startLoad(options: {
-  apiUrls: () => readonly string[];
-  apiKey: string;
-  type: string;
-  perSecond: number;
-}): EventLoad {
+export function startLoad(options: { apiUrls: () => readonly string[]; apiKey: string; type: string; perSecond: number }): EventLoad {
   const { apiUrls, apiKey, type, perSecond } = options;
   const posts: Posted[] = [];
   const underWay = new Set<Promise<Posted>>();
@@ -79,7 +74,7 @@ export function startLoad(options: {
 
 interface AttemptFacts {
   readonly number: number;
-  readonly outcome: string | null;
+  readonly errorCode: string | null;
   readonly statusCode: number | null;
   readonly possibleDuplicate: boolean;
 }
@@ -100,7 +95,7 @@ export async function readDeliveries(databaseUrl: string): Promise<DeliveryFacts
     const { rows } = await client.query<DeliveryFacts>(`
       select d.id, d.event_id as "eventId", d.state, coalesce(a.attempts, '[]') as attempts
         from delivery d left join lateral (
-          select json_agg(json_build_object('number', number, 'outcome', outcome, 'statusCode', status_code,
+          select json_agg(json_build_object('number', number, 'errorCode', error_code, 'statusCode', status_code,
               'possibleDuplicate', possible_duplicate) order by number) as attempts
             from attempt where org_id = d.org_id and delivery_id = d.id
         ) a on true`);
@@ -132,7 +127,10 @@ export async function whenAllIsDelivered(databaseUrl: () => string, timeoutMs = 
  * - a delivery that came again after it was answered 2xx, or before its answer, has the attempt concerned marked as possible duplicate.
  */
 export function findBrokenPromises(accepted: readonly string[], deliveries: readonly DeliveryFacts[], receiver: HttpReceiver): string[] {
-  const arrivals = Map.groupBy(receiver.arrivals, ({ headers }) => fromWireId('delivery', String(headers['x-webhook-delivery'])) ?? 'unknown');
+  const arrivals = Map.groupBy(
+    receiver.arrivals,
+    ({ headers }) => fromWireId('delivery', String(headers['x-webhook-delivery'])) ?? 'unknown',
+  );
   const byEvent = Map.groupBy(deliveries, ({ eventId }) => eventId);
   const known = new Map(deliveries.map((delivery) => [delivery.id, delivery]));
   const broken: string[] = [];
@@ -168,7 +166,9 @@ export async function whenFlowing(
   { load, path, sinceMs, timeoutMs = 60_000 }: { load: EventLoad; path: string; sinceMs: number; timeoutMs?: number },
 ): Promise<number> {
   for (;;) {
-    const fresh = new Set(load.posts.filter(({ sentAtMs, eventId }) => sentAtMs > sinceMs && eventId !== undefined).map(({ eventId }) => eventId));
+    const fresh = new Set(
+      load.posts.filter(({ sentAtMs, eventId }) => sentAtMs > sinceMs && eventId !== undefined).map(({ eventId }) => eventId),
+    );
     const first = receiver.arrivalsAt(path).find(({ headers }) => fresh.has(String(headers['webhook-id'])));
     if (first !== undefined) return first.atMs - sinceMs;
     if (Date.now() > sinceMs + timeoutMs) throw new Error(`Nothing accepted since was delivered within ${timeoutMs / 1_000} s.`);

@@ -129,6 +129,7 @@ export function createInstance(settings: Record<string, string>): Instance {
     async remove() {
       child?.kill('SIGCONT');
       await killAll();
+      if (process.env['KEEP']) return;
       rmSync(scratch, { recursive: true, force: true });
     },
   };
