@@ -3,6 +3,7 @@ import type { MikroORM } from '@mikro-orm/postgresql';
 import { bundleWorkflowCode, type NativeConnection, Worker, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
 import { egressProxy, ownTargets, type ServerConfig } from '../config.ts';
 import { openDatabase } from '../db/mikro-orm.config.ts';
+import { reportLoop } from '../db/queries/relay.ts';
 import { createSecretBox } from '../db/secrets.ts';
 import { createSequencer } from '../db/sequencer.ts';
 import { holdWorkerLease } from '../db/worker-lease.ts';
@@ -143,7 +144,11 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
     log,
     closeAbandoned: createAbandonedCloser({ orm, destinations, retry }),
   });
-  const sequencer = createSequencer({ orm: sequencerOrm, log });
+  const sequencer = createSequencer({
+    orm: sequencerOrm,
+    log,
+    report: async (detail) => reportLoop(relayOrm.em.fork(), 'sequencer', workerId, detail),
+  });
   sequencer.start();
   await registerSchedules(temporal);
 

@@ -12,7 +12,7 @@ import { deliveryWithAttempts, presentAttempt, presentDelivery, shownDelivery } 
 import { endpoint } from './endpoint.ts';
 import type { TransactionContext } from './endpoint.ts';
 import { openPageById, pageOf, pageQuery } from './paging.ts';
-import { idParams, listOf, time } from './schema.ts';
+import { idParams, listOf, text, time } from './schema.ts';
 import { findWebhook } from './webhooks.ts';
 
 const destinationId = z
@@ -28,7 +28,7 @@ const destinationId = z
 const filters = {
   ...pageQuery,
   status: listOf(z.enum(deliveryStates)).optional(),
-  eventType: listOf(z.string()).optional(),
+  eventType: listOf(text(1, 100)).optional(),
   from: time.optional().meta({ description: 'Made at this time or later.' }),
   to: time.optional().meta({ description: 'Made before this time.' }),
 };

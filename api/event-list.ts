@@ -1,6 +1,7 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { sql } from 'kysely';
 import { z } from 'zod';
+import { ChannelEntity } from '../db/entities/channel.ts';
 import { DecisionEntity, type DecisionRow } from '../db/entities/decision.ts';
 import { DeliveryEntity } from '../db/entities/delivery.ts';
 import { EventEntity, type EventRow } from '../db/entities/event.ts';
@@ -11,7 +12,7 @@ import { severities } from '../domain/severity.ts';
 import { endpoint } from './endpoint.ts';
 import { presentReference, presentTarget } from './events.ts';
 import { openPageById, pageOf, pageQuery } from './paging.ts';
-import { idParams, presentedId, presentedTime, time, wireId } from './schema.ts';
+import { idParams, presentedId, presentedTime, text, time, wireId } from './schema.ts';
 
 const summary = z
   .strictObject({
@@ -71,7 +72,7 @@ const listEvents = endpoint({
   permission: 'events.view',
   query: z.strictObject({
     ...pageQuery,
-    type: z.string().max(100).optional(),
+    type: text(1, 100).optional(),
     category: z.enum(categories).optional(),
     severity: z.enum(severities).optional(),
     projectId: wireId('project').optional(),
@@ -116,6 +117,9 @@ const getEvent = endpoint({
     const decisions = await em.find(DecisionEntity, { orgId: organizationId, eventId: row.id }, { orderBy: { ordinal: 'asc' } });
     const deliveryIds = decisions.flatMap(({ deliveryId }) => deliveryId ?? []);
     const deliveries = await em.find(DeliveryEntity, { orgId: organizationId, id: { $in: deliveryIds } }, { orderBy: { id: 'asc' } });
+    const channelIds = decisions.flatMap(({ targetKind, targetId }) => (targetKind === 'channel' && targetId ? targetId : []));
+    const channels = await em.find(ChannelEntity, { orgId: organizationId, id: { $in: channelIds } }, { fields: ['id', 'type'] });
+    const channelTypes = new Map(channels.map(({ id, type }) => [id, type]));
     return {
       body: {
         ...presentSummary(row),
@@ -131,7 +135,7 @@ const getEvent = endpoint({
         dedupKey: row.dedupKey,
         groupKey: row.groupKey ?? null,
         postedBy: { type: row.principalType, id: toWireId(row.principalType === 'user' ? 'user' : 'service_account', row.principalId) },
-        decisions: decisions.map((decision) => presentDecisionRow(decision, deliveries)),
+        decisions: decisions.map((decision) => presentDecisionRow(decision, channelTypes)),
         deliveries: deliveries.map((delivery) => ({
           id: toWireId('delivery', delivery.id),
           status: delivery.state,
@@ -214,14 +218,9 @@ function presentSummary(row: EventRow) {
   };
 }
 
-function presentDecisionRow(decision: DecisionRow, deliveries: ReadonlyArray<{ id: string; channelType: string }>) {
+function presentDecisionRow(decision: DecisionRow, channelTypes: ReadonlyMap<string, string>) {
   const { targetKind: kind, targetId, verdict, reason, winner, losers, deliveryId } = decision;
-  const channelType =
-    kind === 'webhook' || kind === 'in_app'
-      ? kind
-      : kind === 'user'
-        ? 'in_app'
-        : (deliveries.find(({ id }) => id === deliveryId)?.channelType ?? null);
+  const channelType = channelTypeOf(decision, channelTypes);
   return {
     target: { kind, id: presentTarget({ kind, id: targetId ?? null, channelType }), channelType },
     verdict,
@@ -230,6 +229,13 @@ function presentDecisionRow(decision: DecisionRow, deliveries: ReadonlyArray<{ i
     losers: losers.map(presentReference),
     deliveryId: deliveryId ? toWireId('delivery', deliveryId) : null,
   };
+}
+
+/** As it was when the event was routed: a channel's type never changes, and of a deleted channel routing knew none. */
+function channelTypeOf({ targetKind, targetId, reason }: DecisionRow, channelTypes: ReadonlyMap<string, string>): string | null {
+  if (targetKind === 'webhook') return 'webhook';
+  if (targetKind === 'in_app' || targetKind === 'user') return 'in_app';
+  return targetId && reason !== 'destination_deleted' ? (channelTypes.get(targetId) ?? null) : null;
 }
 
 async function findAuditEntries(em: EntityManager, eventId: string) {

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { eventTypes, findEventType } from '../domain/event-type.ts';
 import { findSeverity, severities } from '../domain/severity.ts';
-import { distinct, prose, text, time, wireId } from './schema.ts';
+import { distinct, isStorable, prose, text, time, wireId } from './schema.ts';
 
 /** How far ahead of our clock an event may claim to have happened. */
 const maxAheadMs = 5 * 60_000;
@@ -49,24 +49,30 @@ const subject = z
     error: 'must have 1 to 256 characters',
     params: { code: 'out_of_range' },
   })
-  .refine((value) => !/[\p{Cc}\u2028\u2029]/u.test(value), {
+  .refine(isStorable, {
     error: 'must not hold control characters',
     params: { code: 'control_character' },
   });
 
-const dedupKey = z.string().refine((value) => value.length > 0 && Buffer.byteLength(value) <= 512, {
+const dedupKey = prose(512).refine((value) => value.length > 0 && Buffer.byteLength(value) <= 512, {
   error: 'must have 1 to 512 bytes',
   params: { code: 'out_of_range' },
 });
 
+const maxMessageBytes = 8_192;
+const message = prose(maxMessageBytes).refine((value) => Buffer.byteLength(value) <= maxMessageBytes, {
+  error: `must have at most ${maxMessageBytes} bytes`,
+  params: { code: 'too_big' },
+});
+
 const link = z.strictObject({
   rel: shortText.optional(),
-  href: z.url({ protocol: /^https?$/, error: 'must be an http or https address' }).max(2048),
+  href: z.url({ protocol: /^https?$/, error: 'must be an http or https address' }).max(2048).refine(isStorable, { error: 'must be an http or https address' }),
   title: shortText.optional(),
 });
 
 const labels = z
-  .record(text(1, 64), z.string().max(256))
+  .record(text(1, 64), prose(256))
   .refine((value) => Object.keys(value).length <= 32, { error: 'must have at most 32 labels', params: { code: 'too_big' } });
 
 /** `POST /events`, and each member of a batch. */
@@ -75,7 +81,7 @@ export const postedEvent = z
     type: eventType,
     severity: severity.optional(),
     subject: subject.optional(),
-    message: prose(8_192).optional(),
+    message: message.optional(),
     source: shortText.optional(),
     projectId: wireId('project').optional(),
     tenantId: text(1, 128).optional(),

@@ -8,7 +8,7 @@ import type { Matcher } from '../domain/rule.ts';
 import { severities } from '../domain/severity.ts';
 import type { Severity } from '../domain/severity.ts';
 import { eventPattern } from './event-pattern.ts';
-import { distinct, distinctOf, presentedId, presentedTime, resourceName, wireId } from './schema.ts';
+import { distinct, distinctOf, presentedId, presentedTime, prose, resourceName, wireId } from './schema.ts';
 
 const matcherKey = z
   .string()
@@ -18,7 +18,7 @@ const matcherKey = z
     params: { code: 'unknown_key' },
   });
 
-const matcherText = z.string().max(256);
+const matcherText = prose(256);
 
 const matcher = z
   .discriminatedUnion('op', [

@@ -32,6 +32,20 @@ export function idParams(kind: IdKind) {
 /** A name that people read: 1-100 characters after trimming, on one line. */
 export const resourceName = text(1, 100).meta({ example: 'Production alerts' });
 
+const unstorable = {
+  error: 'must not hold control characters or half surrogate pairs',
+  params: { code: 'control_character' },
+} as const;
+
+/** Neither PostgreSQL nor canonical JSON can hold half a surrogate pair (`Cs`), and PostgreSQL no NUL: what is read must be storable. */
+const controlCharacter = /[\p{Cc}\p{Cs}\u2028\u2029]/u;
+const controlCharacterOfProse = /(?![\t\n\r])[\p{Cc}\p{Cs}]/u;
+
+/** Whether it is text on one line that can be stored. */
+export function isStorable(value: string): boolean {
+  return !controlCharacter.test(value);
+}
+
 /** Text without control characters, trimmed, of `min` to `max` UTF-16 units. */
 export function text(min: number, max: number) {
   return z
@@ -39,10 +53,7 @@ export function text(min: number, max: number) {
     .trim()
     .min(min)
     .max(max)
-    .refine((value) => !/[\p{Cc}\u2028\u2029]/u.test(value), {
-      error: 'must not hold control characters',
-      params: { code: 'control_character' },
-    });
+    .refine(isStorable, unstorable);
 }
 
 /** Text of several lines: of the control characters only tab and line breaks. */
@@ -50,10 +61,7 @@ export function prose(max: number) {
   return z
     .string()
     .max(max)
-    .refine((value) => !/(?![\t\n\r])\p{Cc}/u.test(value), {
-      error: 'must not hold control characters',
-      params: { code: 'control_character' },
-    });
+    .refine((value) => !controlCharacterOfProse.test(value), unstorable);
 }
 
 export const email = z

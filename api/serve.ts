@@ -185,8 +185,10 @@ async function recordFailure(error: unknown, failure: Failure, server: Server): 
   const part: AuditPart = {
     status: blocked ? 'blocked' : 'failure',
     reason: code,
-    // the id as the caller wrote it: whether it exists is not known here
-    ...(typeof id === 'string' ? { resource: { type: endpoint.name.split('.')[0]!, id: id.slice(0, 128) } } : {}),
+    // The id as the caller wrote it: whether it exists is not known here. What an entry cannot hold must not keep the entry from being written.
+    ...(typeof id === 'string'
+      ? { resource: { type: endpoint.name.split('.')[0]!, id: id.replaceAll(/[^\x20-\x7e]/g, '?').slice(0, 128) } }
+      : {}),
     ...(blocked && endpoint.permission !== 'authenticated' ? { details: { permission: endpoint.permission } } : {}),
   };
   return server.refusals.record({ principal, trail, part, httpStatus, now: exchange.startedAt });

@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { Client } from '@temporalio/client';
-import { NativeConnection, Worker } from '@temporalio/worker';
+import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 
 export interface Baseline {
   /** Bare workflows completed per second. */
@@ -8,6 +8,8 @@ export interface Baseline {
   /** Milliseconds from start to result, one at a time. */
   p50Ms: number;
 }
+
+Runtime.install({ logger: new DefaultLogger('WARN') });
 
 const inFlight = 30;
 const singles = 100;

@@ -114,7 +114,7 @@ export function createRunStarter(options: RunStarterOptions): RunStarter {
    * most: the two would share the destination's window anyway, and what gathers meanwhile costs no workflow of its own.
    */
   const holdFor = async (run: { runId: string; size: number }, destinationId: string): Promise<void> => {
-    if (run.size < largeRun) return;
+    if (run.size < largeRun || (queues.get(destinationId)?.length ?? 0) >= maxRunSize) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, holdMs);
       const release = (): void => {
