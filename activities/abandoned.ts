@@ -6,7 +6,7 @@ import { inOrganization } from '../db/tenant.ts';
 import { interruptedAttempt, settleAttempt } from '../domain/delivery.ts';
 import { jitterFraction } from '../domain/hash.ts';
 import type { RetryConfiguration } from '../domain/retry.ts';
-import type { UnownedDelivery } from '../temporal/run-starter.ts';
+import type { UnownedDelivery } from '../db/queries/unowned.ts';
 import { auditAttempt } from './delivery-audit.ts';
 import { emptyAttempt } from './delivery.ts';
 import type { Destinations } from './destination.ts';

@@ -2,7 +2,7 @@ import type { MikroORM } from '@mikro-orm/postgresql';
 import type { SecretBox } from '../db/secrets.ts';
 import type { Egress } from '../egress/guard.ts';
 import type { Logger } from '../log.ts';
-import type { UnownedDelivery } from '../temporal/run-starter.ts';
+import type { UnownedDelivery } from '../db/queries/unowned.ts';
 import type { Authentication } from './authentication.ts';
 import type { Intake } from './intake.ts';
 

@@ -67,7 +67,10 @@ const message = prose(maxMessageBytes).refine((value) => Buffer.byteLength(value
 
 const link = z.strictObject({
   rel: shortText.optional(),
-  href: z.url({ protocol: /^https?$/, error: 'must be an http or https address' }).max(2048).refine(isStorable, { error: 'must be an http or https address' }),
+  href: z
+    .url({ protocol: /^https?$/, error: 'must be an http or https address' })
+    .max(2048)
+    .refine(isStorable, { error: 'must be an http or https address' }),
   title: shortText.optional(),
 });
 
@@ -95,7 +98,11 @@ export const postedEvent = z
     actor: z.strictObject({ type: text(1, 64), id: shortText, name: shortText.optional() }).optional(),
     labels: labels.optional(),
     links: z.array(link).max(10).optional(),
-    data: z.json().optional(),
+    /** Any JSON: it was parsed already, and what is kept is its text. */
+    data: z
+      .unknown()
+      .optional()
+      .meta({ description: 'Any JSON value, at most 256 KiB and 32 levels deep. Number text and key order reach the receiver as posted.' }),
     dedupKey: dedupKey.optional(),
     groupKey: dedupKey.optional(),
     occurredAt: time.optional(),

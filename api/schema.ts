@@ -6,6 +6,20 @@ import type { IdKind } from '../domain/id.ts';
 
 const exampleUuid = '0198c0de-0000-7000-8000-000000000001';
 
+const unstorable = {
+  error: 'must not hold control characters or half surrogate pairs',
+  params: { code: 'control_character' },
+} as const;
+
+/** Neither PostgreSQL nor canonical JSON can hold half a surrogate pair (`Cs`), and PostgreSQL no NUL: what is read must be storable. */
+const controlCharacter = /[\p{Cc}\p{Cs}\u2028\u2029]/u;
+const controlCharacterOfProse = /(?![\t\n\r])[\p{Cc}\p{Cs}]/u;
+
+/** Whether it is text on one line that can be stored. */
+export function isStorable(value: string): boolean {
+  return !controlCharacter.test(value);
+}
+
 /** An id on the wire, which becomes a UUID. */
 export function wireId(kind: IdKind) {
   return z
@@ -32,28 +46,9 @@ export function idParams(kind: IdKind) {
 /** A name that people read: 1-100 characters after trimming, on one line. */
 export const resourceName = text(1, 100).meta({ example: 'Production alerts' });
 
-const unstorable = {
-  error: 'must not hold control characters or half surrogate pairs',
-  params: { code: 'control_character' },
-} as const;
-
-/** Neither PostgreSQL nor canonical JSON can hold half a surrogate pair (`Cs`), and PostgreSQL no NUL: what is read must be storable. */
-const controlCharacter = /[\p{Cc}\p{Cs}\u2028\u2029]/u;
-const controlCharacterOfProse = /(?![\t\n\r])[\p{Cc}\p{Cs}]/u;
-
-/** Whether it is text on one line that can be stored. */
-export function isStorable(value: string): boolean {
-  return !controlCharacter.test(value);
-}
-
 /** Text without control characters, trimmed, of `min` to `max` UTF-16 units. */
 export function text(min: number, max: number) {
-  return z
-    .string()
-    .trim()
-    .min(min)
-    .max(max)
-    .refine(isStorable, unstorable);
+  return z.string().trim().min(min).max(max).refine(isStorable, unstorable);
 }
 
 /** Text of several lines: of the control characters only tab and line breaks. */

@@ -148,7 +148,7 @@ function statusOf(endpoint: Endpoint, answer: Answer): number {
 
 function toReply(endpoint: Endpoint, answer: Answer, auditEntryIds: readonly string[], verify: boolean): Reply {
   const status = statusOf(endpoint, answer);
-  if (verify) endpoint.responses[status]!.schema?.parse(answer.body);
+  if (verify) endpoint.responses[status]!.schema?.parse(shownBody(answer));
   const headers: Record<string, string> = {};
   let body = '';
   if (typeof answer.body === 'string') body = answer.body;
@@ -158,6 +158,11 @@ function toReply(endpoint: Endpoint, answer: Answer, auditEntryIds: readonly str
   }
   Object.assign(headers, answer.headers, auditHeader(auditEntryIds));
   return { status, headers, body };
+}
+
+/** A replayed answer is the text that was sent before. */
+function shownBody({ body, headers }: Answer): unknown {
+  return typeof body === 'string' && headers?.['Content-Type']?.startsWith('application/json') === true ? JSON.parse(body) : body;
 }
 
 /** `Tocsin-Audit-Id`: where the entries of this request are found. A bulk answer names them in its body instead. */

@@ -41,7 +41,7 @@ export interface EventTrace {
   subject: string;
   acceptedAt: string;
   decisions: Decision[];
-  deliveries: Array<{ id: string; status: string; destinationId: string }>;
+  deliveries: Array<{ id: string; destinationId: string }>;
   auditEntries: Array<{ id: string; action: string; status: string; recordedAt: string }>;
 }
 

@@ -1,5 +1,5 @@
 /** What an answer of the API looks like to people. Every line stands for something the API said. */
-import type { Attempt, Decision, EventTrace } from './client.ts';
+import type { Attempt, Decision, Delivery, EventTrace } from './client.ts';
 import { bold, cyan, dim, print, word } from './print.ts';
 
 export type Names = ReadonlyMap<string, string>;
@@ -18,26 +18,28 @@ function nameRules(reference: string | null, names: Names): string[] {
 }
 
 /** One line per attempt, with its time from the first. */
-export function showAttempts(attempts: readonly Attempt[]): void {
+export function showAttempts(attempts: readonly Attempt[], indent = '    '): void {
   const first = Date.parse(attempts[0]?.startedAt ?? '');
   for (const { number, trigger, startedAt, durationMs, outcome, statusCode, errorCode, nextDelayMs } of attempts) {
     const at = `+${((Date.parse(startedAt) - first) / 1_000).toFixed(3)} s`;
     const what = [word(outcome ?? 'unfinished'), statusCode, errorCode].filter((part) => part !== null).join(' ');
     const next = nextDelayMs === null ? '' : dim(`, next after ${(nextDelayMs / 1_000).toFixed(1)} s`);
-    print(`    attempt ${number}  ${dim(at.padStart(10))}  ${trigger.padEnd(8)}  ${what} ${dim(`in ${durationMs ?? '?'} ms`)}${next}`);
+    print(`${indent}attempt ${number}  ${dim(at.padStart(10))}  ${trigger.padEnd(8)}  ${what} ${dim(`in ${durationMs ?? '?'} ms`)}${next}`);
   }
 }
 
 /** What was decided about an event and why, what became of it, and who can prove it. */
-export function showTrace(event: EventTrace, names: Names): void {
+export function showTrace(event: EventTrace, deliveries: readonly Delivery[], names: Names): void {
   print(`  ${bold(event.type)} ${dim(event.id)}`);
   print(`    ${event.subject}`);
   print(`  ${cyan('decisions')}`);
   for (const decision of event.decisions) print(`    ${describeDecision(decision, names)}`);
   print(`  ${cyan('deliveries')}`);
-  for (const { id, status, destinationId } of event.deliveries)
-    print(`    ${(names.get(destinationId) ?? destinationId).padEnd(14)} ${word(status)} ${dim(id)}`);
+  for (const { id, status, destination, attempts } of deliveries) {
+    print(`    ${destination.name ?? destination.id}: ${word(status)} ${dim(id)}`);
+    showAttempts(attempts, '      ');
+  }
   print(`  ${cyan('audit entries')}`);
   for (const { action, status, recordedAt, id } of event.auditEntries)
-    print(`    ${dim(recordedAt.slice(11, 23))}  ${action.padEnd(18)} ${word(status).padEnd(8)} ${dim(id)}`);
+    print(`    ${dim(recordedAt.slice(11, 23))}  ${action.padEnd(18)} ${word(status)} ${dim(id)}`);
 }

@@ -35,7 +35,8 @@ export async function postFeed({ api, destinations }: Stage): Promise<ReadonlyMa
 /** The endpoint that fails twice: the first two attempts fail, the third gets through. */
 export async function showRetry({ api, destinations }: Stage, eventId: string): Promise<void> {
   const delivery = await whenEnded(api, await findDelivery(api, eventId, destinations.flakyId));
-  heading(`A retry: "${delivery.destination.name}" answered 503 twice`);
+  const refused = delivery.attempts.filter(({ statusCode }) => statusCode === 503).length;
+  heading(`A retry: "${delivery.destination.name}" answered 503 to ${refused} attempts`);
   showAttempts(delivery.attempts);
   demand(delivery.status === 'delivered' && delivery.attempts.length === 3, `The third attempt did not deliver ${delivery.id}.`);
   print(`  the delivery of ${delivery.eventType}: ${word(delivery.status)}`);
@@ -44,13 +45,13 @@ export async function showRetry({ api, destinations }: Stage, eventId: string): 
 /** The endpoint that is down: the schedule runs out, the endpoint comes back, a person sends it again. */
 export async function showFinalFailure({ api, destinations, receivers }: Stage, eventId: string): Promise<Delivery> {
   const failed = await whenEnded(api, await findDelivery(api, eventId, destinations.archiveId));
-  heading(`A final failure: "${failed.destination.name}" is down`);
+  heading(`A final failure: "${failed.destination.name}" took none of ${failed.attempts.length} attempts`);
   showAttempts(failed.attempts);
   demand(failed.status === 'failed' && failed.attempts.length === 6, `${failed.id} did not fail after six attempts.`);
   print(`  the delivery of ${failed.eventType}: ${word(failed.status)}`);
 
-  heading('Its manual retry, now that the endpoint is up');
   await receivers.openArchive();
+  heading('Its manual retry, now that the endpoint is up');
   const { status } = await api.post<Delivery>(`/deliveries/${failed.id}/retry`, {}, 202);
   print(`  POST /deliveries/${failed.id}/retry: ${status}`);
   const retried = await whenEnded(api, failed.id);
@@ -82,7 +83,8 @@ export async function showEverythingArrived({ api, receivers }: Stage): Promise<
 export async function showEventTrace({ api, destinations }: Stage, eventId: string): Promise<EventTrace> {
   heading(`The trace of one event: GET /events/${eventId}`);
   const event = await api.get<EventTrace>(`/events/${eventId}`);
-  showTrace(event, destinations.names);
+  const deliveries = await Promise.all(event.deliveries.map(({ id }) => api.get<Delivery>(`/deliveries/${id}`)));
+  showTrace(event, deliveries, destinations.names);
   const actions = event.auditEntries.map(({ action }) => action);
   demand(actions.includes('event.ingest') && actions.includes('delivery.attempt'), 'The trace lacks its audit entries.');
   return event;
@@ -102,8 +104,8 @@ export async function showTampering({ api, instance }: Stage, event: EventTrace)
   const entry = await api.get<AuditEntryDetail>(`/audit-logs/${entryId}`);
   const document = JSON.parse(entry.canonical) as { id: string };
   const [from, to] = [`"severity":"${event.severity}"`, '"severity":"info"'];
-  heading(`A superuser edits entry ${entry.index}: ${from} becomes ${to}, the row's leaf hash is recomputed`);
   const refusal = await forgeEntry(instance.databaseUrl, { entryId: document.id, from, to });
+  heading(`A superuser edited entry ${entry.index}: ${from} became ${to}, the row's leaf hash with it`);
   print(`  first: ${refusal}`);
   print('  with the triggers off: 1 row changed');
 

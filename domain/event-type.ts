@@ -162,7 +162,7 @@ export const eventTypes: readonly EventType[] = [
   job('job.completed', 'A job finished successfully', 'devops', { effect: 'occur_and_resolve', aliases: ['job.complete'] }),
   job('job.failed', 'A job failed', 'devops', { severity: 'medium', effect: 'open', aliases: ['job.fail'] }),
 
-  escalation('escalation.triggered', 'A tier of an escalation was paged', 'sre', { severity: 'high' }),
+  escalation('escalation.triggered', 'A tier of an escalation was paged', 'sre'),
   escalation('escalation.acknowledged', 'An escalation was acknowledged', 'sre'),
   escalation('escalation.snoozed', 'An escalation was snoozed', 'sre'),
   escalation('escalation.resolved', 'An escalation was resolved', 'sre'),
@@ -170,9 +170,9 @@ export const eventTypes: readonly EventType[] = [
 
   operations('webhook.failing', 'A webhook has failed for days', 'devops'),
   operations('webhook.recovered', 'A failing webhook delivered again', 'devops'),
-  operations('webhook.disabled', 'A webhook was disabled', 'devops', { severity: 'medium' }),
-  operations('channel.disabled', 'A channel was disabled', 'devops', { severity: 'medium' }),
-  operations('delivery.failed', 'A delivery failed for good', 'devops', { severity: 'medium' }),
+  operations('webhook.disabled', 'A webhook was disabled', 'devops'),
+  operations('channel.disabled', 'A channel was disabled', 'devops'),
+  operations('delivery.failed', 'A delivery failed for good', 'devops'),
   operations('watchdog.late', 'Something that should have been sent was not', 'sre', { severity: 'high' }),
   operations('audit.integrity_failed', 'The audit log does not verify', 'security', { severity: 'high' }),
 ];

@@ -1,6 +1,7 @@
 import type { Classification } from './delivery.ts';
 import type { HttpResponse, OutboundResponse, TransportFault } from './outbound.ts';
 import { parseRetryAfter } from './retry.ts';
+import { matchesEventType } from './rule.ts';
 
 /** Field rules of a webhook; the schemas at the edge read them from here. */
 export const webhookRules = {
@@ -26,18 +27,8 @@ const patternSyntax = /^(?:\*|[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*){0,3}(?:\.\*)?
 export function isEventTypePattern(pattern: string, knownTypes: Iterable<string>): boolean {
   if (pattern === '*') return true;
   if (!patternSyntax.test(pattern)) return false;
-  const matches = eventTypeMatcher([pattern]);
-  for (const type of knownTypes) if (matches(type)) return true;
+  for (const type of knownTypes) if (matchesEventType(pattern, type)) return true;
   return false;
-}
-
-/** A test for "is this webhook subscribed to that type", made once per webhook because it runs for every event. */
-export function eventTypeMatcher(patterns: readonly string[]): (type: string) => boolean {
-  if (patterns.includes('*')) return () => true;
-  const exact = new Set(patterns.filter((pattern) => !pattern.endsWith('.*')));
-  const prefixes = patterns.filter((pattern) => pattern.endsWith('.*')).map((pattern) => pattern.slice(0, -1));
-  if (prefixes.length === 0) return (type) => exact.has(type);
-  return (type) => exact.has(type) || prefixes.some((prefix) => type.startsWith(prefix));
 }
 
 /** An old secret that goes on signing until it expires, so that receivers can change theirs meanwhile. */

@@ -65,9 +65,15 @@ export function captureDetail(detail: string | undefined, redact: Redactor): str
   return detail === undefined ? null : redact(detail).replaceAll(/\s+/g, ' ').slice(0, 500);
 }
 
-/** Request headers as they are stored: of the organization's own only the names. */
+/** A signature over a known body invites guessing a weak secret at leisure, so it is never kept. */
+const signatureHeaders = new Set(['webhook-signature', 'x-webhook-signature', 'x-webhook-signature-previous']);
+
+/** Request headers as they are stored: of the organization's own and of signatures only the names. */
 export function captureRequestHeaders({ headers, privateHeaders }: HttpRequest, redact: Redactor): Record<string, string> {
   return Object.fromEntries(
-    Object.entries(headers).map(([name, value]) => [name, privateHeaders.has(name.toLowerCase()) ? '[redacted]' : redact(value)]),
+    Object.entries(headers).map(([name, value]) => {
+      const key = name.toLowerCase();
+      return [name, privateHeaders.has(key) || signatureHeaders.has(key) ? '[redacted]' : redact(value)];
+    }),
   );
 }

@@ -16,7 +16,8 @@ export type Announcer = {
   readonly ready: (facts: Ready) => void;
   /** One sentence, on standard error. */
   readonly fault: (message: string) => void;
-  readonly stopping: () => void;
+  /** `reason` in a few words: a signal's name, or that the parent is gone. */
+  readonly stopping: (reason: string) => void;
 };
 
 export function createAnnouncer(terminal: boolean, now: () => Date = () => new Date()): Announcer {
@@ -41,7 +42,7 @@ function createJsonAnnouncer(now: () => Date): Announcer {
     progress: (message) => print('info', 'progress', { message }),
     ready: (facts) => print('info', 'ready', { ...facts, curl: renderCurl(facts) }),
     fault: (message) => print('error', 'fault', { message }),
-    stopping: () => print('info', 'stopping', {}),
+    stopping: (reason) => print('info', 'stopping', { reason }),
   };
 }
 

@@ -30,10 +30,10 @@ const instance = createInstance({
 let stopping = false;
 
 /** Ends everything, once. The exit code is that of the first reason. */
-function stop(exitCode: number): void {
+function stop(exitCode: number, reason?: string): void {
   if (stopping) return;
   stopping = true;
-  if (exitCode === 0) announcer.stopping();
+  if (reason !== undefined) announcer.stopping(reason);
   instance.stop().then(() => process.exit(exitCode), fail);
 }
 
@@ -46,11 +46,11 @@ function exitCodeOf(error: unknown): number {
   return error instanceof ConfigError || error instanceof BadConfiguration ? badConfigurationExitCode : 1;
 }
 
-onStopSignals(() => stop(0), instance.hurry);
+onStopSignals((signal) => stop(0, signal), instance.hurry);
 // A closed terminal or pipe must not end the supervisor before its servers.
 process.stdout.on('error', () => undefined);
 process.stderr.on('error', () => undefined);
-watchParent(process.env['npm_lifecycle_event'] !== undefined, () => stop(0));
+watchParent(process.env['npm_lifecycle_event'] !== undefined, () => stop(0, 'its parent is gone'));
 
 process.on('uncaughtException', stopAfterFault);
 instance.start().catch(stopAfterFault);

@@ -18,7 +18,8 @@ import {
 import type { Logger } from '../log.ts';
 import { wake, workflowIds } from '../workflows/messages.ts';
 import type { TemporalClient } from './connection.ts';
-import type { RunStarter, UnownedDelivery } from './run-starter.ts';
+import type { UnownedDelivery } from '../db/queries/unowned.ts';
+import type { RunStarter } from './run-starter.ts';
 
 export interface RelayOptions {
   /** Pool of `tocsin_relay`. */

@@ -1,6 +1,7 @@
 import type { MikroORM } from '@mikro-orm/postgresql';
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
 import { WorkflowIdConflictPolicy, WorkflowIdReusePolicy, type SearchAttributePair } from '@temporalio/common';
+import type { UnownedDelivery } from '../db/queries/unowned.ts';
 import { claimRun, releaseRun } from '../db/queries/run-claim.ts';
 import { pipelineInOrganization } from '../db/pipeline.ts';
 import { inOrganization } from '../db/tenant.ts';
@@ -8,18 +9,6 @@ import { formatRunId } from '../domain/run.ts';
 import { toWireId } from '../domain/id.ts';
 import { type DeliverInput, searchAttributes, taskQueues, workflowIds, workflowTypes } from '../workflows/messages.ts';
 import type { TemporalClient } from './connection.ts';
-
-/** A committed delivery that no run owns yet. */
-export interface UnownedDelivery {
-  id: string;
-  organizationId: string;
-  destinationKind: 'webhook' | 'channel';
-  destinationId: string;
-  channelType: string;
-  eventType: string;
-  /** Runs that it has been in. */
-  runSeq: number;
-}
 
 export interface RunStarterOptions {
   temporal: TemporalClient;

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { renderSettings } from '../config.ts';
 import { renderCurl } from '../embedded/announce.ts';
 import { createInstance, type Instance } from './scenarios/start-instance.ts';
@@ -12,20 +12,29 @@ const root = join(import.meta.dirname, '..');
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
 const documentedUrl = 'http://127.0.0.1:8400';
 
-/** `.ci/run` types the second; the first is what the instance of this file does, but for the packages, which are installed. */
-const installing = ['npm ci && npm start', 'npm ci && npm test'];
 const blocks = [...readme.matchAll(/^(<!-- not run by the tests -->\n)?```sh\n([^]*?)^```$/gm)].map((match) => ({
   run: match[1] === undefined,
   text: match[2]!.trimEnd(),
 }));
-const typed = new Set<string>(installing);
+
+/** `.ci/run` types the second; the first is what the instance of this file does, but for the packages, which are installed. */
+const installing = ['npm ci && npm start', 'npm ci && npm test'];
+const commands = {
+  post: findBlock('Deployment of checkout failed'),
+  createWebhook: findBlock('/api/v2/webhooks'),
+  readEvents: findBlock('/api/v2/events?'),
+  verify: findBlock('/audit-logs/integrity'),
+  demo: findBlock('npm run demo'),
+  roles: findBlock('npm run worker'),
+  settings: findBlock('config.ts'),
+};
 
 /** The one block that holds `part`. */
 function findBlock(part: string): string {
-  const found = blocks.filter(({ run, text }) => run && text.includes(part));
-  expect(found).toHaveLength(1);
-  typed.add(found[0]!.text);
-  return found[0]!.text;
+  const [block, ...others] = blocks.filter(({ run, text }) => run && text.includes(part));
+  if (block === undefined || others.length > 0)
+    throw new Error(`README.md has ${others.length === 0 ? 'no' : 'more than one'} block with ${part}.`);
+  return block.text;
 }
 
 function openShell(
@@ -44,7 +53,7 @@ function openShell(
   return { child, output: () => output, exitCode: new Promise((resolve) => child.once('close', resolve)) };
 }
 
-async function type(text: string, env: Record<string, string> = {}): Promise<string> {
+async function runInShell(text: string, env: Record<string, string> = {}): Promise<string> {
   const { output, exitCode } = openShell(text, env);
   const code = await exitCode;
   if (code !== 0) throw new Error(`${text}\nended with ${code}:\n${output()}`);
@@ -54,13 +63,12 @@ async function type(text: string, env: Record<string, string> = {}): Promise<str
 test('the table of settings is the one that config.ts prints, by the command that is given', async () => {
   const table = /<!-- the table of config.ts -->\n([^]*?)<!-- the end of the table -->/.exec(readme)?.[1];
   expect(table).toBe(renderSettings());
-  expect(await type(findBlock('config.ts'))).toBe(renderSettings());
+  expect(await runInShell(commands.settings)).toBe(renderSettings());
 });
 
 test('the curl is the one that npm start prints', () => {
-  expect(findBlock('deployment of checkout failed'.replace('d', 'D')).replaceAll(/\s+/g, ' ')).toBe(
-    renderCurl({ apiUrl: documentedUrl, apiKey: undefined }).replaceAll(/\s+/g, ' '),
-  );
+  const oneLine = (text: string): string => text.replaceAll(/\s+/g, ' ');
+  expect(oneLine(commands.post)).toBe(oneLine(renderCurl({ apiUrl: documentedUrl, apiKey: undefined })));
 });
 
 const describeWithTemporal = await withTemporal();
@@ -73,23 +81,23 @@ describeWithTemporal('against a running instance', () => {
   }, 120_000);
   afterAll(async () => instance.remove(), 60_000);
 
-  const curl = async (part: string): Promise<Record<string, unknown>> => {
-    const block = findBlock(part).replaceAll(documentedUrl, instance.ready().apiUrl);
-    return JSON.parse(await type(block, { TOCSIN_API_KEY: instance.apiKey })) as Record<string, unknown>;
+  const curl = async (command: string): Promise<Record<string, unknown>> => {
+    const own = command.replaceAll(documentedUrl, instance.ready().apiUrl);
+    return JSON.parse(await runInShell(own, { TOCSIN_API_KEY: instance.apiKey })) as Record<string, unknown>;
   };
 
   test('each curl does what the page says', async () => {
-    const posted = await curl('Deployment of checkout failed');
+    const posted = await curl(commands.post);
     expect(posted).toMatchObject({ id: expect.stringMatching(/^evt_/), status: 'accepted' });
-    expect(await curl('/api/v2/webhooks')).toMatchObject({ id: expect.stringMatching(/^whk_/), eventTypes: ['deployment.*'] });
-    expect(await curl('/api/v2/events?')).toMatchObject({ data: [{ id: posted['id'], type: 'deployment.failed' }] });
-    expect(await curl('/audit-logs/integrity')).toMatchObject({ ok: true, findings: [] });
+    expect(await curl(commands.createWebhook)).toMatchObject({ id: expect.stringMatching(/^whk_/), eventTypes: ['deployment.*'] });
+    expect(await curl(commands.readEvents)).toMatchObject({ data: [{ id: posted['id'], type: 'deployment.failed' }] });
+    expect(await curl(commands.verify)).toMatchObject({ ok: true, findings: [] });
   });
 });
 
 describeWithTemporal('by itself', () => {
   test('the demo tells its story and nothing is left running', async () => {
-    const output = await type(findBlock('npm run demo'));
+    const output = await runInShell(commands.demo);
     expect(output).toContain('leaf_mismatch at index');
     expect(output).toContain('Everything happened as told.');
   }, 180_000);
@@ -97,7 +105,7 @@ describeWithTemporal('by itself', () => {
   test('API and worker run as separate processes on servers of their own', async () => {
     const { address, namespace } = await createTestNamespace();
     const database = await createTestDatabase();
-    const block = findBlock('npm run worker')
+    const block = commands.roles
       .replace('postgres://tocsin:secret@127.0.0.1:5432/tocsin', database.databaseUrl)
       .replace('127.0.0.1:7233', address);
     const { child, output, exitCode } = openShell(`${block}\nwait`, { TOCSIN_PORT: '0', TEMPORAL_NAMESPACE: namespace });
@@ -124,10 +132,10 @@ describeWithTemporal('by itself', () => {
   }, 120_000);
 });
 
-describe('afterwards', () => {
-  test('no command was left out, but for those that say so, which need Docker', () => {
-    expect(blocks.filter(({ run, text }) => !run && !text.startsWith('docker compose ')).map(({ text }) => text)).toEqual([]);
-    expect(blocks.filter(({ run, text }) => run && !typed.has(text)).map(({ text }) => text)).toEqual([]);
-    expect(readFileSync(join(root, '.ci/run'), 'utf8')).toContain(`\n${installing[1]}\n`);
-  });
+test('no command of the page is left out, but for those that say so, which need Docker', () => {
+  const others = blocks.filter(({ run, text }) =>
+    run ? ![...installing, ...Object.values(commands)].includes(text) : !text.startsWith('docker compose '),
+  );
+  expect(others).toEqual([]);
+  expect(readFileSync(join(root, '.ci/run'), 'utf8')).toContain(`\n${installing[1]}\n`);
 });

@@ -182,7 +182,7 @@ export class Migration0003Delivery extends Migration {
         undelivered_at timestamptz(3),
         primary key (org_id, id)
       ) with (fillfactor = 70);
-      -- No index names the state: then setting a delivery in flight touches no index at all. An event's deliveries are in its decisions.
+      -- No index names the state: then setting a delivery of a run in flight touches no index. An event's deliveries are in its decisions.
       create index delivery_destination on delivery (org_id, destination_id, id);
       create index delivery_undelivered on delivery (org_id, id) where undelivered_at is not null;
       create index delivery_run on delivery (org_id, run_id) where run_id is not null and finished_at is null;
@@ -227,7 +227,7 @@ export class Migration0003Delivery extends Migration {
         id uuid not null,
         -- null: for every member (fanned out on read)
         user_id uuid,
-        event_id uuid,
+        event_id uuid not null,
         type text not null,
         feed text not null,
         severity text not null,

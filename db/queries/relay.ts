@@ -1,27 +1,13 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { sql } from 'kysely';
+import { unownedColumns, type UnownedDelivery } from './unowned.ts';
 
 /** What the relay looks for, in all organizations; run as `tocsin_relay`. Instants are the database's own clock. */
 
-export interface RelayDelivery {
-  id: string;
-  organizationId: string;
-  destinationKind: 'webhook' | 'channel';
-  destinationId: string;
-  channelType: string;
-  eventType: string;
-  runSeq: number;
-}
-
-const relayColumns = sql.raw(
-  `d.id, d.org_id as "organizationId", d.destination_kind as "destinationKind", d.destination_id as "destinationId",
-   d.channel_type as "channelType", d.event_type as "eventType", d.run_seq as "runSeq"`,
-);
-
 /** Due deliveries that no run owns, oldest first: a crash or an outage left them unstarted. */
-export async function findUnowned(em: EntityManager, { afterMs, limit }: { afterMs: number; limit: number }): Promise<RelayDelivery[]> {
-  const { rows } = await sql<RelayDelivery>`
-    select ${relayColumns} from delivery d
+export async function findUnowned(em: EntityManager, { afterMs, limit }: { afterMs: number; limit: number }): Promise<UnownedDelivery[]> {
+  const { rows } = await sql<UnownedDelivery>`
+    select ${unownedColumns} from delivery d
       where d.finished_at is null and d.run_id is null and d.next_attempt_at < now() - make_interval(secs => ${afterMs / 1_000})
         and d.state in ('pending', 'retrying')
       order by d.next_attempt_at limit ${limit}
@@ -46,10 +32,10 @@ export interface RunName {
 }
 
 /** Takes a run that no longer exists away from its deliveries. */
-export async function disownRun(em: EntityManager, { organizationId, runId }: RunName): Promise<RelayDelivery[]> {
-  const { rows } = await sql<RelayDelivery>`
+export async function disownRun(em: EntityManager, { organizationId, runId }: RunName): Promise<UnownedDelivery[]> {
+  const { rows } = await sql<UnownedDelivery>`
     update delivery d set run_id = null where d.org_id = ${organizationId} and d.run_id = ${runId} and d.finished_at is null and d.state in ('pending', 'retrying')
-      returning ${relayColumns}
+      returning ${unownedColumns}
   `.execute(em.getKysely());
   return rows;
 }

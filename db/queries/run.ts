@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { type RawBuilder, sql } from 'kysely';
+import { unownedColumns, type UnownedDelivery } from './unowned.ts';
 import { parseRunId } from '../../domain/run.ts';
 import type { DeliveryErrorCode, DeliveryState, Outcome } from '../../domain/delivery.ts';
 
@@ -249,21 +250,10 @@ export async function findUnfinished(
 }
 
 /** Takes deliveries from their run: the next one to start them makes a new one. */
-export async function releaseFromRun(em: EntityManager, organizationId: string, ids: readonly string[]): Promise<ReleasedDelivery[]> {
-  const { rows } = await sql<ReleasedDelivery>`
-    update delivery set run_id = null where org_id = ${organizationId} and id = any(${ids}::uuid[]) and finished_at is null
-      returning id, org_id as "organizationId", destination_kind as "destinationKind", destination_id as "destinationId",
-        channel_type as "channelType", event_type as "eventType", run_seq as "runSeq"
+export async function releaseFromRun(em: EntityManager, organizationId: string, ids: readonly string[]): Promise<UnownedDelivery[]> {
+  const { rows } = await sql<UnownedDelivery>`
+    update delivery d set run_id = null where d.org_id = ${organizationId} and d.id = any(${ids}::uuid[]) and d.finished_at is null
+      returning ${unownedColumns}
   `.execute(em.getKysely());
   return rows;
-}
-
-export interface ReleasedDelivery {
-  id: string;
-  organizationId: string;
-  destinationKind: 'webhook' | 'channel';
-  destinationId: string;
-  channelType: string;
-  eventType: string;
-  runSeq: number;
 }

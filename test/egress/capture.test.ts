@@ -60,6 +60,12 @@ test('a detail is one line of at most 500 characters', () => {
   expect(captureDetail(undefined, same)).toBeNull();
 });
 
+test('a signature is never kept: over a known body it would let a weak secret be guessed at leisure', () => {
+  const headers = { 'webhook-signature': 'v1,abc=', 'X-Webhook-Signature': 'sha256=abc', 'X-Webhook-Signature-Previous': 'sha256=def' };
+  const kept = captureRequestHeaders(post('https://example.com/', { headers, privateHeaders: new Set() }), same);
+  expect(new Set(Object.values(kept))).toEqual(new Set(['[redacted]']));
+});
+
 test("of the organization's own request headers only the names are kept", () => {
   const headers = { 'X-Pin': '1234', 'Content-Type': 'application/json' };
   const request = post('https://example.com/', { headers, privateHeaders: new Set(['x-pin']) });

@@ -124,7 +124,7 @@ describeWithTemporal('with events flowing, nothing accepted is lost and only wha
       await startAgain(load, 'the whole process tree');
 
       const orphans = instance.processes();
-      instance.kill('main');
+      await instance.kill('main');
       await startAgain(load, 'the supervisor alone');
       const pids = new Set(instance.processes().map(({ pid }) => pid));
       expect(orphans.filter(({ pid }) => pids.has(pid))).toEqual([]);
@@ -180,8 +180,7 @@ async function flowsAgainAfter(load: EventLoad, name: 'worker', crash: () => Pro
 /** Kills a server and keeps it down for so long. Resolves with the instants between which it certainly was down. */
 async function whileDown(name: 'temporal' | 'postgres', ms: number, meanwhile: () => void = () => {}): Promise<[number, number]> {
   return instance.whileUnsupervised(async () => {
-    instance.kill(name);
-    await sleep(100);
+    await instance.kill(name);
     const downAtMs = Date.now();
     meanwhile();
     await sleep(ms);

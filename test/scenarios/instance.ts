@@ -4,7 +4,7 @@
  */
 import { expect } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
-import { Client } from '@temporalio/client';
+import type { Client } from '@temporalio/client';
 import { NativeConnection } from '@temporalio/worker';
 import { startWorkerProcess, type WorkerProcess } from '../../activities/worker-process.ts';
 import { readServerConfig, type Environment } from '../../config.ts';

@@ -24,7 +24,7 @@ describeWithTemporal('published libraries verify', () => {
     expect(plain['x-webhook-signature']).toMatch(/^sha256=[0-9a-f]{64}$/);
   }
 
-  test.each<[string, object]>([
+  test.each<[string, Record<string, unknown>]>([
     ['a generated secret', {}],
     ['a typed secret', { secret: 'ein getipptes Geheimnis, lang genug' }],
   ])('the first attempt, a retry, a manual retry and a test, with %s', async (name, fields) => {

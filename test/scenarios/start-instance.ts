@@ -24,8 +24,8 @@ export interface Instance {
   start(): Promise<void>;
   /** Every process of the instance, also those that lost their parent. */
   processes(): ProcessIdentity[];
-  /** Sends one of the processes of `ready.json` SIGKILL. */
-  kill(name: keyof Ready['pids']): void;
+  /** Sends one of the processes of `ready.json` SIGKILL; resolves when it is gone. */
+  kill(name: keyof Ready['pids']): Promise<void>;
   /** Resolves when another process has taken the place of the one that had `pid`. */
   replaced(name: keyof Ready['pids'], pid: number): Promise<void>;
   /** Nothing is started again while `work` runs: the supervisor, which would do it, is stopped meanwhile. */
@@ -105,14 +105,23 @@ export function createInstance(settings: Record<string, string>): Instance {
         stdio: ['ignore', output, output],
       });
       closeSync(output);
-      let ended = false;
-      exited = new Promise((resolve) => child?.once('exit', (code) => resolve(code)));
-      void exited.then(() => (ended = true));
+      let ended: string | undefined;
+      exited = new Promise((resolve) =>
+        child?.once('exit', (code, signal) => {
+          ended = signal ?? `exit code ${code}`;
+          resolve(code);
+        }),
+      );
       const mainPid = child.pid;
-      await until('npm start is ready', () => ended || (existsSync(readyFile) && ready().pids.main === mainPid), startTimeoutMs);
-      if (ended) throw new Error(`npm start ended before it was ready.\n${complaints().slice(-20).join('\n')}`);
+      await until('npm start is ready', () => ended !== undefined || (existsSync(readyFile) && ready().pids.main === mainPid), startTimeoutMs);
+      if (ended !== undefined) throw new Error(`npm start ended before it was ready (${ended}).\n${complaints().slice(-20).join('\n')}`);
     },
-    kill: (name) => void process.kill(ready().pids[name], 'SIGKILL'),
+    async kill(name) {
+      const victim = identify(ready().pids[name]);
+      if (victim === undefined) throw new Error(`The ${name} process is gone already.`);
+      process.kill(victim.pid, 'SIGKILL');
+      await until('the killed process is gone', () => !isRunning(victim));
+    },
     replaced: async (name, pid) => until(`another ${name} process runs`, () => ready().pids[name] !== pid),
     async whileUnsupervised(work) {
       child?.kill('SIGSTOP');
@@ -129,8 +138,7 @@ export function createInstance(settings: Record<string, string>): Instance {
     async remove() {
       child?.kill('SIGCONT');
       await killAll();
-      if (process.env['KEEP']) return;
-      rmSync(scratch, { recursive: true, force: true });
+            rmSync(scratch, { recursive: true, force: true });
     },
   };
 }

@@ -32,7 +32,7 @@ async function record(name: string, workflowId: string): Promise<void> {
 async function send(type: string, answers: readonly Answer[], then: Answer = 204, act?: (delivery: Record<string, string>) => Promise<unknown>) {
   await tocsin.hook({ types: [type], answers, then });
   const event = await tocsin.post({ type });
-  if (act) await act((await tocsin.delivery(event, ({ status }) => status === 'retrying')) as unknown as Record<string, string>);
+  if (act) await act((await tocsin.delivery(event, ({ status }) => status === 'retrying')));
   return tocsin.delivery(event, ended);
 }
 

@@ -1,0 +1,106 @@
+import { describe, expect, test } from '@jest/globals';
+import type { AcceptedEvent } from '../../domain/event.ts';
+import { decide, type DecisionReason, type RoutedChannel, type RoutingFacts } from '../../domain/routing.ts';
+import type { Rule } from '../../domain/rule.ts';
+import { buildEvent } from '../channels/views.ts';
+
+const noFacts: RoutingFacts = { webhooks: [], channels: new Map(), rules: [], activeMemberIds: new Set() };
+const webhook = { id: 'w1', version: 3, active: true, eventTypes: ['alert.*'], projectIds: [] };
+const channel: RoutedChannel = { id: 'c1', version: 1, type: 'slack', active: true };
+const rule: Rule = {
+  id: 'r1',
+  version: 2,
+  name: 'rule',
+  enabled: true,
+  position: 1,
+  types: [],
+  categories: [],
+  projectIds: [],
+  minSeverity: null,
+  matchers: [],
+  channelIds: ['c1'],
+  stop: false,
+};
+const channels = new Map([
+  ['c1', channel],
+  ['c2', { ...channel, id: 'c2', type: 'email' }],
+]);
+const about = (id: string): Partial<AcceptedEvent> => ({
+  category: 'operations',
+  type: 'webhook.failing',
+  resource: { type: 'webhook', id },
+});
+
+/** One line a decision: `webhook:w1 send subscribed`. */
+function lines(event: Partial<AcceptedEvent>, facts: Partial<RoutingFacts>): string[] {
+  return decide(buildEvent(event), { ...noFacts, ...facts }).map(
+    ({ target, verdict, reason }) => `${target.kind}${target.id === null ? '' : `:${target.id}`} ${verdict} ${reason}`,
+  );
+}
+
+describe('every reason', () => {
+  const cases: Record<DecisionReason, [Partial<AcceptedEvent>, Partial<RoutingFacts>, string]> = {
+    subscribed: [{}, { webhooks: [webhook] }, 'webhook:w1 send subscribed'],
+    rule_match: [{}, { rules: [rule], channels }, 'channel:c1 send rule_match'],
+    builtin_default: [{}, {}, 'in_app send builtin_default'],
+    destination_inactive: [{}, { webhooks: [{ ...webhook, active: false }] }, 'webhook:w1 suppress destination_inactive'],
+    destination_deleted: [{}, { rules: [{ ...rule, channelIds: ['gone'] }], channels }, 'channel:gone suppress destination_deleted'],
+    no_channels: [{}, { rules: [{ ...rule, channelIds: [] }] }, 'rule:r1 suppress no_channels'],
+    own_operations: [about('w1'), { webhooks: [{ ...webhook, eventTypes: ['*'] }] }, 'webhook:w1 suppress own_operations'],
+    user_inactive: [{ audience: ['u1'] }, {}, 'user:u1 suppress user_inactive'],
+  };
+  test.each(Object.entries(cases))('%s is given where it applies', (_, [event, facts, expected]) => {
+    expect(lines(event, facts)).toContain(expected);
+  });
+});
+
+test('every decision names the version of the row that decided', () => {
+  const [first, second, third] = decide(buildEvent(), { ...noFacts, webhooks: [webhook], rules: [rule], channels });
+  expect([first, second, third].map((decision) => decision!.winner)).toEqual(['webhook:w1@3', 'rule:r1@2', null]);
+});
+
+test('a webhook of some projects gets events of those, and none without a project', () => {
+  const webhooks = [{ ...webhook, projectIds: ['p1'] }];
+  expect(lines({ projectId: 'p1' }, { webhooks })).toContain('webhook:w1 send subscribed');
+  for (const projectId of ['p2', null]) expect(lines({ projectId }, { webhooks })).toEqual(['in_app send builtin_default']);
+});
+
+test('an event about another destination, or of another category, reaches a destination as usual', () => {
+  const webhooks = [{ ...webhook, eventTypes: ['*'] }];
+  expect(lines(about('w2'), { webhooks })).toContain('webhook:w1 send subscribed');
+  expect(lines({ ...about('w1'), category: 'alert' }, { webhooks })).toContain('webhook:w1 send subscribed');
+});
+
+test('a channel chosen twice belongs to the first rule, and the second is named as a loser', () => {
+  const rules = [rule, { ...rule, id: 'r2', channelIds: ['c2', 'c1'] }];
+  const decisions = decide(buildEvent(), { ...noFacts, rules, channels });
+  expect(decisions.map(({ target, winner, losers }) => [target.id, winner, losers])).toEqual([
+    ['c1', 'rule:r1@2', ['rule:r2@2']],
+    ['c2', 'rule:r2@2', []],
+    [null, null, []],
+  ]);
+});
+
+test('a rule that stops ends the asking, but only when it matches', () => {
+  const rules = [
+    { ...rule, id: 'misses', enabled: false, stop: true },
+    { ...rule, id: 'stops', stop: true },
+    { ...rule, id: 'never asked', channelIds: ['c2'] },
+  ];
+  expect(lines({}, { rules, channels })).toEqual(['channel:c1 send rule_match', 'in_app send builtin_default']);
+});
+
+test('an audience replaces everybody: its active members are told, the others are named with the reason', () => {
+  expect(lines({ audience: ['u1', 'u2'] }, { activeMemberIds: new Set(['u2']) })).toEqual([
+    'user:u1 suppress user_inactive',
+    'user:u2 send builtin_default',
+  ]);
+});
+
+test('deciding changes neither the event nor the facts, and gives the same answer again', () => {
+  const facts = { ...noFacts, webhooks: [webhook], rules: [rule, { ...rule, id: 'r2' }], channels };
+  const before = structuredClone({ ...facts, channels: [...channels] });
+  const first = decide(buildEvent(), facts);
+  expect(decide(buildEvent(), facts)).toEqual(first);
+  expect({ ...facts, channels: [...channels] }).toEqual(before);
+});
