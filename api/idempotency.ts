@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
 import type { SecretBox } from '../db/secrets.ts';
 import { DomainError, validationFailed } from '../domain/errors.ts';
 import type { Principal } from './authorization.ts';
@@ -61,6 +61,27 @@ export async function claimIdempotencyKey(
     throw new DomainError('idempotency_key_reused', 'This Idempotency-Key was used for another request.');
   }
   return { status: stored.status, headers: stored.headers, body: secrets.open(stored.body, place(principal, key)) };
+}
+
+/**
+ * Takes keys together with their answers, in a transaction that is sent in one piece. It fails as a whole when one of them is taken, which
+ * `areKeysTaken` tells of its error; then `claimIdempotencyKey` finds out which.
+ */
+export function takeIdempotencyKeys(
+  secrets: SecretBox,
+  requests: ReadonlyArray<IdempotentRequest & { readonly answer: StoredAnswer }>,
+): RawBuilder<unknown> {
+  const { principal, now } = requests[0]!;
+  const column = <T>(value: (request: (typeof requests)[number]) => T): T[] => requests.map(value);
+  return sql`select take_idempotency_keys(
+    ${principal.organizationId}::uuid, ${column((request) => request.principal.id)}::uuid[], ${column(({ key }) => key)}::text[],
+    ${column(({ requestHash }) => requestHash)}::bytea[], ${column(({ answer }) => answer.status)}::int[],
+    ${column(({ answer }) => JSON.stringify(answer.headers))}::jsonb[],
+    ${column((request) => secrets.seal(request.answer.body, place(request.principal, request.key)))}::bytea[], ${now.toISOString()}::timestamptz)`;
+}
+
+export function areKeysTaken(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'TR002';
 }
 
 /** Keeps the answer for later requests with the same key; commits with what the request did. */

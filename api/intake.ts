@@ -16,7 +16,7 @@ import type { UnownedDelivery } from '../db/queries/unowned.ts';
 import type { RunStarter } from '../temporal/run-starter.ts';
 import type { AuditTrail } from './audit-trail.ts';
 import type { Principal } from './authorization.ts';
-import { claimIdempotencyKey, storeAnswer, type StoredAnswer } from './idempotency.ts';
+import { areKeysTaken, claimIdempotencyKey, storeAnswer, takeIdempotencyKeys, type StoredAnswer } from './idempotency.ts';
 
 /** What one request posts: one event, or a batch whose members stand or fall alone. */
 export interface IntakeRequest {
@@ -104,33 +104,45 @@ export function createIntake({ orm, secrets, starter }: IntakeOptions): Intake {
   };
 
   const commit = async (organizationId: string, requests: IntakeRequest[]): Promise<IntakeResult[]> => {
-    const work = requests.every(({ idempotency }) => idempotency === undefined)
-      ? await commitInOnePiece(organizationId, requests)
-      : await inOrganization(orm, organizationId, async (em) => commitKeyed(em, organizationId, requests));
+    const work =
+      (await commitInOnePiece(organizationId, requests)) ??
+      (await inOrganization(orm, organizationId, async (em) => commitKeyed(em, organizationId, requests)));
     starter.offer(work.records.flatMap((record) => unownedOf(organizationId, record)));
     return work.results;
   };
 
-  /** With the facts at hand the whole transaction is known beforehand; should they be stale, it fails as a whole and is made anew. */
-  const commitInOnePiece = async (organizationId: string, requests: readonly IntakeRequest[]): Promise<Work> => {
+  /**
+   * With the facts at hand the whole transaction is known beforehand, answers included. Should the facts be stale, it fails as a whole and is
+   * made anew. @returns undefined when an idempotency key is taken: then the transaction has to ask first
+   */
+  const commitInOnePiece = async (organizationId: string, requests: readonly IntakeRequest[]): Promise<Work | undefined> => {
     for (let tries = 1; ; tries += 1) {
       const current = tries === 1 ? facts.recall(organizationId) : undefined;
       const known = current ?? (await inOrganization(orm, organizationId, async (em) => facts.read(em, organizationId)));
       const work = routeAll(organizationId, requests, new Map(), known);
       const audit = auditStatements(work.drafts);
       giveEntryIds(work.results, audit.ids);
-      if (work.records.length === 0) return work;
+      if (work.records.length === 0 && requests.every(({ idempotency }) => idempotency === undefined)) return work;
+      const keys = takeKeys(requests, work.results);
+      const events = work.records.length === 0 ? [] : [insertIntake(organizationId, work.records)];
       try {
-        await pipelineInOrganization(orm, organizationId, [
-          assertFacts(known),
-          insertIntake(organizationId, work.records),
-          ...audit.statements,
-        ]);
+        await pipelineInOrganization(orm, organizationId, [assertFacts(known), ...keys, ...events, ...audit.statements]);
         return work;
       } catch (error) {
+        if (areKeysTaken(error)) return undefined;
         if (!areFactsStale(error) || tries === maxTries) throw error;
       }
     }
+  };
+
+  const takeKeys = (requests: readonly IntakeRequest[], results: readonly IntakeResult[]) => {
+    const keyed = requests.flatMap(({ principal, now, idempotency }, i) => {
+      const result = results[i]!;
+      if (idempotency === undefined || 'replay' in result) return [];
+      const { key, requestHash, answer } = idempotency;
+      return [{ principal, key, requestHash, now, answer: answer(result.outcomes, result.entryIds) }];
+    });
+    return keyed.length === 0 ? [] : [takeIdempotencyKeys(secrets, keyed)];
   };
 
   /** Idempotency keys are asked for first, and their answers kept, in the same transaction. */

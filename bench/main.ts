@@ -5,6 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { cpus, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
+import { benchAudit } from './audit.ts';
 import { measureBaseline, type Baseline } from './baseline.ts';
 import { type DeliveryFigures, measureDelivery } from './delivery.ts';
 import { startDriver, startInstance, type Driver, type Instance } from './instance.ts';
@@ -24,7 +25,7 @@ const driver = await startDriver();
 try {
   if (wanted('strict')) await withInstance({ TOCSIN_DELIVERY_RUN_MAX: '1' }, benchStrict);
   if (wanted('grouped') || wanted('latency') || wanted('fan')) await withInstance({}, benchGrouped);
-  if (wanted('audit')) await (await import('./audit.ts')).benchAudit({ seconds: Math.min(10, seconds), print: line });
+  if (wanted('audit')) await benchAudit({ seconds: Math.min(10, seconds), print: line });
 } finally {
   driver.stop();
 }
@@ -83,6 +84,14 @@ async function benchGrouped(instance: Instance, driver: Driver, baseline: Baseli
       baseline,
       'goal >= 14 B0, under 8 is a defect',
       'Limited by CPU: both cores are busy with requests, SQL and the audit log.',
+    );
+    const keyed = await measureDelivery(instance, driver, { publishers, seconds, batch: 1, keyed: true }, 1);
+    report(
+      'Grouped, single posts with an Idempotency-Key each, one endpoint',
+      keyed,
+      baseline,
+      'no goal of its own',
+      'Limited by CPU: each key and its sealed answer is one more row.',
     );
     const batches = await measureDelivery(instance, driver, { publishers: 4, seconds, batch: 100 }, 1);
     report(

@@ -11,6 +11,8 @@ export interface PublishOrder {
   seconds: number;
   /** Events per post; more than one goes to `/events/batch`. */
   batch: number;
+  /** Each post has an Idempotency-Key. */
+  keyed?: boolean;
 }
 
 export interface Published {
@@ -28,7 +30,7 @@ process.on('message', (order: PublishOrder) => {
   void publish(order).then((published) => process.send!(published));
 });
 
-async function publish({ url, apiKey, publishers, perSecond, seconds, batch }: PublishOrder): Promise<Published> {
+async function publish({ url, apiKey, publishers, perSecond, seconds, batch, keyed = false }: PublishOrder): Promise<Published> {
   const pool = new Pool(url, { connections: perSecond === undefined ? publishers : 64, pipelining: 1 });
   const headers = { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' };
   const path = batch === 1 ? '/api/v2/events' : '/api/v2/events/batch';
@@ -38,7 +40,12 @@ async function publish({ url, apiKey, publishers, perSecond, seconds, batch }: P
   const post = async (): Promise<void> => {
     const startedAt = performance.now();
     const body = batch === 1 ? eventText() : `{"events":[${Array.from({ length: batch }, eventText).join(',')}]}`;
-    const answer = await pool.request({ method: 'POST', path, headers, body });
+    const answer = await pool.request({
+      method: 'POST',
+      path,
+      headers: keyed ? { ...headers, 'idempotency-key': crypto.randomUUID() } : headers,
+      body,
+    });
     await answer.body.dump();
     latencies.push(performance.now() - startedAt);
     if (answer.statusCode === 202) accepted += batch;

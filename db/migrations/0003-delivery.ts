@@ -96,6 +96,25 @@ export class Migration0003Delivery extends Migration {
           raise exception 'the routing configuration has changed' using errcode = 'TR001';
         end if;
       end $$;
+      -- Takes keys together with their answers, for transactions that were prepared hoping that none is taken: they commit only then.
+      -- A concurrent holder of a key is waited for; whoever takes several takes them in order, so two never wait for each other.
+      create function take_idempotency_keys(org uuid, principals uuid[], keys text[], hashes bytea[], statuses int[], answer_headers jsonb[],
+        bodies bytea[], at timestamptz) returns void language plpgsql as $$
+      declare taken int;
+      begin
+        insert into idempotency (org_id, principal_id, key, request_hash, status, headers, body, created_at)
+          select org, k.principal_id, k.key, k.request_hash, k.status, k.headers, k.body, at
+            from unnest(principals, keys, hashes, statuses, answer_headers, bodies) as k (principal_id, key, request_hash, status, headers, body)
+            order by k.principal_id, k.key
+          on conflict (org_id, principal_id, key) do update
+            set request_hash = excluded.request_hash, status = excluded.status, headers = excluded.headers, body = excluded.body,
+              created_at = excluded.created_at
+            where idempotency.created_at < excluded.created_at - interval '24 hours';
+        get diagnostics taken = row_count;
+        if taken <> cardinality(keys) then
+          raise exception 'an idempotency key is taken' using errcode = 'TR002';
+        end if;
+      end $$;
       create trigger routing_version after insert or update or delete on webhook for each row execute function bump_routing_version();
       create trigger routing_version after insert or update or delete on channel for each row execute function bump_routing_version();
       create trigger routing_version after insert or update or delete on rule for each row execute function bump_routing_version();

@@ -113,7 +113,11 @@ export function createInstance(settings: Record<string, string>): Instance {
         }),
       );
       const mainPid = child.pid;
-      await until('npm start is ready', () => ended !== undefined || (existsSync(readyFile) && ready().pids.main === mainPid), startTimeoutMs);
+      await until(
+        'npm start is ready',
+        () => ended !== undefined || (existsSync(readyFile) && ready().pids.main === mainPid),
+        startTimeoutMs,
+      );
       if (ended !== undefined) throw new Error(`npm start ended before it was ready (${ended}).\n${complaints().slice(-20).join('\n')}`);
     },
     async kill(name) {
@@ -138,7 +142,7 @@ export function createInstance(settings: Record<string, string>): Instance {
     async remove() {
       child?.kill('SIGCONT');
       await killAll();
-            rmSync(scratch, { recursive: true, force: true });
+      rmSync(scratch, { recursive: true, force: true });
     },
   };
 }
