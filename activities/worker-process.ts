@@ -55,6 +55,8 @@ export async function bundleWorkflows(log?: Logger): Promise<WorkflowBundleWithS
 
 /** From the stop to giving up what is under way. */
 const sendGraceMs = 20_000;
+/** How often schedules that are missing are made. */
+const scheduleEveryMs = 10 * 60_000;
 const poolSizes = { app: 16, relay: 4, sequencer: 2 } as const;
 
 /** Everything a worker process runs: Temporal workers, relay, audit sequencer, lease. Any number of such processes work side by side. */
@@ -151,6 +153,10 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
   });
   sequencer.start();
   await registerSchedules(temporal);
+  // A Temporal server that lost its data has no schedules either, and nothing else would notice.
+  const scheduling = setInterval(() => {
+    registerSchedules(temporal, 'keep').catch((error: unknown) => log.warn('schedules', { error }));
+  }, scheduleEveryMs);
 
   let stopping = false;
   const failed = Promise.race(runs).then(
@@ -168,6 +174,7 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
     isRunning: () => workers.every((worker) => worker.getState() === 'RUNNING'),
     async stop() {
       stopping = true;
+      clearInterval(scheduling);
       await relay.stop();
       await starter.stop();
       for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();

@@ -87,8 +87,9 @@ export function startRelay({ orm, temporal, starter, workerId, log, closeAbandon
     const overdue = await findOverdueRuns(orm.em.fork(), { afterMs: overdueAfterMs, limit: limits.overdue + checkedAt.size });
     let lost = 0;
     for (const { organizationId, runId } of overdue.filter((run) => !checkedAt.has(run.runId)).slice(0, limits.overdue)) {
+      const running = await isRunning(runId);
       checkedAt.set(runId, now);
-      if (await isRunning(runId)) continue;
+      if (running) continue;
       lost += 1;
       starter.offer(await disownRun(orm.em.fork(), { organizationId, runId }));
     }
@@ -109,24 +110,35 @@ export function startRelay({ orm, temporal, starter, workerId, log, closeAbandon
     }
   };
 
+  /** A step that fails must not keep the others from being made: with Temporal down there is still much to do. */
+  const attempt = async <T>(step: string, work: () => Promise<T>): Promise<T | undefined> => {
+    try {
+      return await work();
+    } catch (error) {
+      log.warn('relay', { step, error });
+      return undefined;
+    }
+  };
+
   const tick = async (): Promise<void> => {
     const startedAt = performance.now();
-    const found = { abandoned: 0, unowned: 0, lost: 0 };
     rounds += 1;
-    try {
-      found.abandoned = await closeDead();
-      found.unowned = await startUnowned();
-      found.lost = await restartLost();
+    const found = {
+      abandoned: (await attempt('abandoned', closeDead)) ?? 0,
+      unowned: (await attempt('unowned', startUnowned)) ?? 0,
+      lost: (await attempt('lost', restartLost)) ?? 0,
+    };
+    await attempt('housekeeping', async () => {
       await deleteOldTests(orm.em.fork());
       if (rounds % expiredKeysEveryRounds === 0) await deleteExpiredKeys(orm.em.fork());
       await analyzeGrownTables(orm.em.fork());
+    });
+    await attempt('report', async () => {
       const backlog = await readBacklog(orm.em.fork());
       await reportLoop(orm.em.fork(), 'relay', workerId, { ...found, ...backlog });
       if (found.abandoned + found.unowned + found.lost > 0)
         log.info('relay', { ...found, ...backlog, durationMs: Math.round(performance.now() - startedAt) });
-    } catch (error) {
-      log.warn('relay', { ...found, error });
-    }
+    });
   };
   const schedule = (): void => {
     if (stopped) return;

@@ -2,7 +2,7 @@ import type { MikroORM } from '@mikro-orm/postgresql';
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
 import { WorkflowIdConflictPolicy, WorkflowIdReusePolicy, type SearchAttributePair } from '@temporalio/common';
 import type { UnownedDelivery } from '../db/queries/unowned.ts';
-import { claimRun, releaseRun } from '../db/queries/run-claim.ts';
+import { claimRun, releaseRun, skipRunId } from '../db/queries/run-claim.ts';
 import { pipelineInOrganization } from '../db/pipeline.ts';
 import { inOrganization } from '../db/tenant.ts';
 import { formatRunId } from '../domain/run.ts';
@@ -82,9 +82,10 @@ export function createRunStarter(options: RunStarterOptions): RunStarter {
       if (run === undefined) return;
       try {
         const hold = holdFor(run, members[0]!.destinationId);
-        const eager = await startWorkflow(options, run, members);
-        options.onStarted?.({ members: run.size, eager });
-        if (eager) await hold;
+        const how = await startWorkflow(options, run, members);
+        if (how === 'ended') return await skipEnded(run, members[0]!);
+        options.onStarted?.({ members: run.size, eager: how === 'eager' });
+        if (how === 'eager') await hold;
       } catch (error) {
         if (run.size > 1)
           await inOrganization(orm, members[0]!.organizationId, (em) => releaseRun(em, members[0]!.organizationId, run.runId));
@@ -96,6 +97,14 @@ export function createRunStarter(options: RunStarterOptions): RunStarter {
       waiting = 0;
       options.onFailed?.(error);
     }
+  };
+
+  /**
+   * A run of one that has ended did its work, or was terminated before it had begun: then its delivery needs another id, for this one is used
+   * up for ever. (The members of a claimed run have its id in their rows; when it ended without them, the relay finds that out.)
+   */
+  const skipEnded = async (run: { size: number }, { organizationId, id, runSeq }: UnownedDelivery): Promise<void> => {
+    if (run.size === 1) await inOrganization(orm, organizationId, async (em) => skipRunId(em, { organizationId, id, runSeq }));
   };
 
   /**
@@ -152,12 +161,12 @@ function firstRunId({ id, runSeq }: UnownedDelivery): string {
   return formatRunId({ deliveryId: id, runSeq: runSeq + 1 });
 }
 
-/** Starting twice is harmless: the id derives from the rows. @returns whether its first task runs in this process. */
+/** Starting twice is harmless: the id derives from the rows. @returns `eager`: its first task runs in this process; `ended`: it ran before. */
 async function startWorkflow(
   { temporal, publicUrl }: RunStarterOptions,
   run: { runId: string; size: number },
   members: readonly UnownedDelivery[],
-): Promise<boolean> {
+): Promise<'eager' | 'queued' | 'ended'> {
   const { organizationId, destinationId, destinationKind, channelType, eventType } = members[0]!;
   const input: DeliverInput = { runId: run.runId, organizationId, destinationId, channelType };
   const destination = toWireId(destinationKind, destinationId);
@@ -186,10 +195,10 @@ async function startWorkflow(
         staticDetails: `${publicUrl}/api/v2/deliveries?destination=${destination}`,
       }),
     );
-    return handle.eagerlyStarted;
+    return handle.eagerlyStarted ? 'eager' : 'queued';
   } catch (error) {
-    // Somebody else started it, and it may even have ended: exactly what was wanted.
-    if (error instanceof WorkflowExecutionAlreadyStartedError) return false;
+    // One that somebody else started and that still runs is used as if started here; this is one that has ended.
+    if (error instanceof WorkflowExecutionAlreadyStartedError) return 'ended';
     throw error;
   }
 }

@@ -17,14 +17,17 @@ const schedules: readonly ScheduleOptions[] = [
   },
 ];
 
-/** Creates the schedules, or brings those that exist up to this version. Safe to repeat and to run in several processes at once. */
-export async function registerSchedules({ client }: TemporalClient): Promise<void> {
+/**
+ * Creates the schedules; those that exist are brought up to this version, or kept as they are. Safe to repeat and to run in several processes
+ * at once.
+ */
+export async function registerSchedules({ client }: Pick<TemporalClient, 'client'>, existing: 'update' | 'keep' = 'update'): Promise<void> {
   for (const schedule of schedules) {
     try {
       await client.schedule.create(schedule);
     } catch (error) {
       if (!(error instanceof ScheduleAlreadyRunning)) throw error;
-      await update(client, schedule);
+      if (existing === 'update') await update(client, schedule);
     }
   }
 }

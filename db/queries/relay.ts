@@ -46,11 +46,15 @@ export interface UnfinishedAttempt {
   number: number;
 }
 
-/** Workers whose lease has run out; also those who ended it themselves. What they had begun, nobody will finish. */
+/**
+ * Workers whose lease has run out; also those who ended it themselves. What they had begun, nobody will finish. While the database was away
+ * nobody could renew, so after its start everybody has the time of a lease to do so.
+ */
 export async function findDeadWorkers(em: EntityManager, { leaseMs, except }: { leaseMs: number; except: string }): Promise<string[]> {
   const { rows } = await sql<{ worker_id: string }>`
     select worker_id from worker_lease
-      where renewed_at < now() - make_interval(secs => ${leaseMs / 1_000}) and worker_id <> ${except}
+      where worker_id <> ${except}
+        and (renewed_at = '-infinity' or greatest(renewed_at, pg_postmaster_start_time()) < now() - make_interval(secs => ${leaseMs / 1_000}))
   `.execute(em.getKysely());
   return rows.map(({ worker_id }) => worker_id);
 }
@@ -66,7 +70,10 @@ export async function findAttemptsOf(em: EntityManager, workerIds: readonly stri
   return rows;
 }
 
-/** Attempts that a living worker should long have finished. */
+/**
+ * Attempts that a living worker should long have finished, and those of workers that are forgotten already: a statement that a worker sent
+ * as it died may be carried out after its lease was.
+ */
 export async function findLostAttempts(
   em: EntityManager,
   { overdueMs, limit }: { overdueMs: number; limit: number },
@@ -75,7 +82,8 @@ export async function findLostAttempts(
     select a.org_id as "organizationId", a.delivery_id as "deliveryId", a.number
       from delivery d join attempt a on a.org_id = d.org_id and a.delivery_id = d.id and a.number = d.total_attempts
       where d.finished_at is null and d.state = 'in_flight' and a.finished_at is null
-        and a.deadline_at < now() - make_interval(secs => ${overdueMs / 1_000})
+        and (a.deadline_at < now() - make_interval(secs => ${overdueMs / 1_000})
+          or not exists (select from worker_lease l where l.worker_id = a.worker_id))
       limit ${limit}
   `.execute(em.getKysely());
   return rows;

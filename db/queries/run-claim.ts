@@ -26,3 +26,14 @@ export async function releaseRun(em: EntityManager, organizationId: string, runI
     em.getKysely(),
   );
 }
+
+/** Has an unowned delivery pass over the id of its next run, whose workflow has ended without it. */
+export async function skipRunId(
+  em: EntityManager,
+  { organizationId, id, runSeq }: { organizationId: string; id: string; runSeq: number },
+): Promise<void> {
+  await sql`
+    update delivery set run_seq = run_seq + 1
+      where org_id = ${organizationId} and id = ${id} and run_id is null and run_seq = ${runSeq} and finished_at is null and state in ('pending', 'retrying')
+  `.execute(em.getKysely());
+}
