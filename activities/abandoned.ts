@@ -6,6 +6,7 @@ import { inOrganization } from '../db/tenant.ts';
 import { interruptedAttempt, settleAttempt } from '../domain/delivery.ts';
 import { jitterFraction } from '../domain/hash.ts';
 import type { RetryConfiguration } from '../domain/retry.ts';
+import type { Logger } from '../log.ts';
 import type { UnownedDelivery } from '../db/queries/unowned.ts';
 import { auditAttempt } from './delivery-audit.ts';
 import { emptyAttempt } from './delivery.ts';
@@ -15,17 +16,23 @@ export interface AbandonedDependencies {
   orm: MikroORM;
   destinations: Destinations;
   retry: RetryConfiguration;
+  log: Logger;
 }
 
 /**
  * Closes attempts whose worker died as `interrupted` and takes their deliveries from their runs, so that a new run goes on at once: the old
  * one would notice only when its activity times out. An answer may have been lost, so the attempt is marked as a possible duplicate.
  */
-export function createAbandonedCloser({ orm, destinations, retry }: AbandonedDependencies) {
+export function createAbandonedCloser({ orm, destinations, retry, log }: AbandonedDependencies) {
   return async (attempts: readonly UnfinishedAttempt[]): Promise<UnownedDelivery[]> => {
     const freed: UnownedDelivery[] = [];
     for (const [organizationId, own] of Map.groupBy(attempts, (attempt) => attempt.organizationId)) {
-      freed.push(...(await inOrganization(orm, organizationId, async (em) => close(em, organizationId, own))));
+      try {
+        freed.push(...(await inOrganization(orm, organizationId, async (em) => close(em, organizationId, own))));
+      } catch (error) {
+        // One organization's trouble is not the others'; the next round tries again.
+        log.error('relay', { step: 'abandoned', organizationId, error });
+      }
     }
     return freed;
   };

@@ -1,5 +1,6 @@
 import type { MikroORM } from '@mikro-orm/postgresql';
 import { appendAudit, auditStatements } from '../db/audit-log.ts';
+import { databaseFacts, isTransient } from '../db/failure.ts';
 import { pipelineInOrganization } from '../db/pipeline.ts';
 import { disableDestination, type DisabledDestination } from '../db/queries/destination.ts';
 import {
@@ -74,9 +75,7 @@ export function createRunStore({ orm, workerId, log }: RunStoreOptions): RunStor
       inFlight: 2,
       run: async (groups: Array<readonly AttemptRecord[]>) => {
         const records = groups.flat();
-        const rows = await untilRecorded(async () =>
-          (records.some(({ disable }) => disable) ? recordAndDisable : record)(organizationId, records),
-        );
+        const rows = await recordTogether(organizationId, records);
         const states = new Map(rows.map(({ id, state }) => [id, state]));
         return groups.map(() => states);
       },
@@ -101,12 +100,25 @@ export function createRunStore({ orm, workerId, log }: RunStoreOptions): RunStor
       return rows;
     });
 
-  const untilRecorded = async <T>(write: () => Promise<T>): Promise<T> => {
+  /** One record that cannot be written must not keep the others from being written: what fails together is written alone. */
+  const recordTogether = async (organizationId: string, records: readonly AttemptRecord[]): Promise<FinishedDelivery[]> => {
+    try {
+      return await untilRecorded(organizationId, records);
+    } catch (error) {
+      if (records.length > 1) return (await Promise.all(records.map(async (one) => recordTogether(organizationId, [one])))).flat();
+      // The relay closes the attempt when its time is up.
+      log.error('delivery.record', { organizationId, deliveryId: records[0]?.finished.deliveryId, error });
+      return [];
+    }
+  };
+
+  const untilRecorded = async (organizationId: string, records: readonly AttemptRecord[]): Promise<FinishedDelivery[]> => {
     for (let waitMs = retryFromMs; ; waitMs = Math.min(retryToMs, waitMs * 2)) {
       try {
-        return await write();
+        return await (records.some(({ disable }) => disable) ? recordAndDisable : record)(organizationId, records);
       } catch (error) {
-        log.error('delivery.record', { error, retryInMs: waitMs });
+        if (!isTransient(databaseFacts(error))) throw error;
+        log.warn('delivery.record', { error, retryInMs: waitMs });
         await new Promise((resolve) => setTimeout(resolve, waitMs));
       }
     }

@@ -144,7 +144,7 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
     starter,
     workerId,
     log,
-    closeAbandoned: createAbandonedCloser({ orm, destinations, retry }),
+    closeAbandoned: createAbandonedCloser({ orm, destinations, retry, log }),
   });
   const sequencer = createSequencer({
     orm: sequencerOrm,

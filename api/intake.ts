@@ -1,5 +1,6 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import { appendAudit, auditStatements } from '../db/audit-log.ts';
+import { databaseFacts, isUnreachable } from '../db/failure.ts';
 import { pipelineInOrganization } from '../db/pipeline.ts';
 import { insertIntake, type IntakeDelivery, type IntakeRecord } from '../db/queries/intake.ts';
 import { areFactsStale, assertFacts, createFactsCache, type OrganizationFacts } from '../db/queries/routing-facts.ts';
@@ -95,8 +96,9 @@ export function createIntake({ orm, secrets, starter }: IntakeOptions): Intake {
       try {
         const results = await commit(organizationId, together);
         together.forEach((request, i) => settled.set(request, { result: results[i]! }));
-      } catch {
-        // Each finds its own fault below.
+      } catch (error) {
+        // Alone they would only wait for the database one after the other. Otherwise each finds its own fault below.
+        if (isUnreachable(databaseFacts(error))) return requests.map(() => ({ error }));
       }
     }
     for (const request of requests) if (!settled.has(request)) settled.set(request, await alone(request));

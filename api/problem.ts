@@ -1,5 +1,6 @@
 import { DomainError } from '../domain/errors.ts';
 import type { ErrorCode, Fault } from '../domain/errors.ts';
+import { databaseFacts, isUnreachable } from '../db/failure.ts';
 
 /** `application/problem+json` (RFC 9457) with a stable `code` and, for validation, every violation. */
 export interface Problem {
@@ -76,38 +77,4 @@ function asKnown(error: unknown): DomainError {
     return new DomainError('unavailable', 'The database cannot be reached; nothing was changed.', { retryAfterSeconds: 1, cause: error });
   }
   return new DomainError('internal', '', { cause: error });
-}
-
-interface DatabaseFacts {
-  readonly code: string | undefined;
-  readonly constraint: string | undefined;
-  readonly message: string;
-}
-
-/** The driver wraps errors; the fields of interest are on the first in the chain of causes that has a code. */
-function databaseFacts(error: unknown): DatabaseFacts {
-  for (let current = error; current instanceof Error; current = current.cause) {
-    const code = 'code' in current && typeof current.code === 'string' ? current.code : undefined;
-    const constraint = 'constraint' in current && typeof current.constraint === 'string' ? current.constraint : undefined;
-    if (code !== undefined || current.cause === undefined) return { code, constraint, message: current.message };
-  }
-  return { code: undefined, constraint: undefined, message: '' };
-}
-
-const unreachableCodes = new Set([
-  'ECONNREFUSED',
-  'ECONNRESET',
-  'EPIPE',
-  'ENOTFOUND',
-  'ENOENT',
-  'ETIMEDOUT',
-  '53300',
-  '57P01',
-  '57P02',
-  '57P03',
-]);
-
-function isUnreachable({ code, message }: DatabaseFacts): boolean {
-  if (code !== undefined) return unreachableCodes.has(code) || code.startsWith('08');
-  return /^Connection terminated|^timeout exceeded when trying to connect|^Client has encountered a connection error/.test(message);
 }

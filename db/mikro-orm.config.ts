@@ -27,6 +27,8 @@ export async function openDatabase({ databaseUrl, role, poolMax = 10, applicatio
       driverOptions: {
         application_name: applicationName,
         keepAlive: true,
+        // A caller who cannot get a connection is told so; one who waits for ever only fills the process.
+        connectionTimeoutMillis: 5_000,
         // Part of the connection's start, so that no connection of this pool ever acts as the login.
         options: `-c role=${role}`,
         pipeline: true,

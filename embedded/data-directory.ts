@@ -81,12 +81,17 @@ export function recordProcesses(dataDir: string, processes: Processes): void {
   writeWhole(join(dataDir, 'processes.json'), JSON.stringify(processes));
 }
 
-/** Ends what a killed supervisor left behind: the app first, then Temporal; PostgreSQL sees to its own (postgres.ts). */
+/**
+ * Ends what a killed supervisor left behind: app and Temporal; PostgreSQL sees to its own (postgres.ts). Both are already ending by
+ * themselves, having lost their supervisor; this is the net under that. The app gets little time: the servers that it would record its last
+ * answers in are ending too.
+ */
 export async function endLeftoverProcesses(dataDir: string): Promise<void> {
   const { app, temporal } = readProcesses(dataDir);
-  // Both are already ending by themselves, having lost their supervisor; this is the net under that.
-  if (app !== undefined) await endProcess(app, 'SIGTERM', 5000);
-  if (temporal !== undefined) await endProcess(temporal, 'SIGTERM', 5000);
+  await Promise.all([
+    app === undefined ? undefined : endProcess(app, 'SIGTERM', 2000),
+    temporal === undefined ? undefined : endProcess(temporal, 'SIGTERM', 5000),
+  ]);
 }
 
 function readProcesses(dataDir: string): Processes {

@@ -45,12 +45,14 @@ export async function connectWorker(options: {
   signal: AbortSignal;
 }): Promise<NativeConnection> {
   const { address, namespace, log, signal } = options;
-  for (let waitMs = 250; ; waitMs = Math.min(5_000, waitMs * 2)) {
+  for (let waitMs = 250; ; waitMs = Math.min(2_000, waitMs * 2)) {
+    let connection: NativeConnection | undefined;
     try {
-      const connection = await NativeConnection.connect({ address });
+      connection = await NativeConnection.connect({ address });
       await prepareNamespace(connection, namespace);
       return connection;
     } catch (error) {
+      await connection?.close();
       log.warn('temporal.connect', { address, error, retryInMs: waitMs });
       await sleep(waitMs, undefined, { signal });
     }

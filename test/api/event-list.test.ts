@@ -22,7 +22,11 @@ describe('the list of events', () => {
     const project = (await api.request('POST', '/projects', { key: organization.key, body: { name: 'P' } })).body['id'];
     const posted: string[] = [];
     for (let i = 0; i < 12; i += 1) {
-      const event = { type: i % 2 ? 'job.failed' : 'alert.fired', severity: i % 3 ? 'high' : 'low', ...(i % 4 ? {} : { projectId: project }) };
+      const event = {
+        type: i % 2 ? 'job.failed' : 'alert.fired',
+        severity: i % 3 ? 'high' : 'low',
+        ...(i % 4 ? {} : { projectId: project }),
+      };
       posted.unshift((await post(event, organization))['id']);
       // ids of one millisecond are ordered by chance
       await new Promise((resolve) => setTimeout(resolve, 2));
@@ -37,7 +41,7 @@ describe('the list of events', () => {
     expect((await list('severity=loud&projectId=x&bogus=1')).body['errors']).toHaveLength(3);
 
     const paged: string[] = [];
-    for (let cursor: string | null = ''; cursor !== null; ) {
+    for (let cursor: string | null = ''; cursor !== null;) {
       const page: TestAnswer = await list(`limit=5${cursor === '' ? '' : `&cursor=${cursor}`}`);
       paged.push(...idsOf(page));
       cursor = page.body['nextCursor'];

@@ -80,7 +80,10 @@ describe('an event that is not one', () => {
     async (field) => {
       for (const text of ['a\u0000b', 'a\ud800b', 'a\udc00']) {
         const value = { labels: { x: text }, resource: { type: 'a', id: text }, actor: { type: text, id: 'a' } }[field];
-        const { status, text: answer } = await post({ ...event, [field]: value ?? (field === 'links' ? [{ href: 'https://x', title: text }] : text) });
+        const { status, text: answer } = await post({
+          ...event,
+          [field]: value ?? (field === 'links' ? [{ href: 'https://x', title: text }] : text),
+        });
         if (status !== 202 && status !== 422) throw new Error(`${status} ${answer}`);
       }
     },
@@ -130,7 +133,10 @@ describe('an accepted event', () => {
   test('is stored by its canonical type, with the spelling it came with', async () => {
     const aliases = eventTypes.filter(({ own }) => !own).flatMap(({ type, aliases: all }) => all.map((alias) => ({ type, alias })));
     expect(aliases.length).toBeGreaterThan(20);
-    const batch = await api.request('POST', '/events/batch', { key: ours.key, body: { events: aliases.map(({ alias }) => ({ type: alias })) } });
+    const batch = await api.request('POST', '/events/batch', {
+      key: ours.key,
+      body: { events: aliases.map(({ alias }) => ({ type: alias })) },
+    });
     for (const [i, { type, alias }] of aliases.entries())
       expect((await get(`/events/${batch.body['data'][i].id}`)).body).toMatchObject({ type, postedType: alias });
   });
@@ -141,7 +147,10 @@ describe('an accepted event', () => {
   });
 
   test('keeps the number text and key order of its data in the body that webhooks get', async () => {
-    await api.request('POST', '/webhooks', { key: ours.key, body: { name: 'raw', url: 'http://127.0.0.1:9/', eventTypes: ['drift.detect'] } });
+    await api.request('POST', '/webhooks', {
+      key: ours.key,
+      body: { name: 'raw', url: 'http://127.0.0.1:9/', eventTypes: ['drift.detect'] },
+    });
     const data = '{"2":1.0,"1":12345678901234567890,"e":1E+2,"neg":-0,"text":"\\u00e9\\/","same":1,"same":2}';
     const { body } = await post(undefined, { raw: `{ "data" : ${data.replaceAll(',', ' ,\n ')} , "type":"drift.detect"}` });
     const { rows } = await database.query<{ body: Buffer }>('select body from event where id = $1', [parseWireId(body['id'])!.uuid]);

@@ -44,14 +44,21 @@ describe('a batch', () => {
     );
     expect(status).toBe(202);
     expect(body['data'].map((one: { status?: string; error?: { code: string } }) => one.status ?? one.error!.code)).toEqual([
-      'accepted', 'validation_failed', 'project_not_found', 'payload_too_large', 'validation_failed', 'accepted',
+      'accepted',
+      'validation_failed',
+      'project_not_found',
+      'payload_too_large',
+      'validation_failed',
+      'accepted',
     ]);
     expect(body['data'][1].error.errors).toMatchObject([{ pointer: '/type', code: 'unknown_event_type' }]);
-    for (const [subject, expected] of Object.entries({ 'batch 1': 1, 'batch 2': 0, 'batch 3': 0, 'batch 4': 1 })) expect(await stored(subject)).toBe(expected);
+    for (const [subject, expected] of Object.entries({ 'batch 1': 1, 'batch 2': 0, 'batch 3': 0, 'batch 4': 1 }))
+      expect(await stored(subject)).toBe(expected);
   });
 
   test('keeps the data of each event as it was posted', async () => {
-    const raw = '{"events":[{"type":"job.failed","subject":"raw a","data":{"n":1.0}},{"data":{"n":2.50,"a":1},"subject":"raw b","type":"job.failed"}]}';
+    const raw =
+      '{"events":[{"type":"job.failed","subject":"raw a","data":{"n":1.0}},{"data":{"n":2.50,"a":1},"subject":"raw b","type":"job.failed"}]}';
     await api.request('POST', '/events/batch', { key: ours.key, raw });
     const { rows } = await database.query<{ data: string }>(`select data from event where subject like 'raw _' order by subject`);
     expect(rows.map(({ data }) => data)).toEqual(['{"n":1.0}', '{"n":2.50,"a":1}']);
@@ -93,7 +100,9 @@ describe('an Idempotency-Key', () => {
     const answers = await Promise.all(
       Array.from({ length: 60 }, async (_, i) => {
         const copy = Math.floor(i / 6);
-        return i % 6 === 5 ? post({ type: 'job.failed', subject: 'without a key' }) : post({ type: 'job.failed', subject: `copy ${copy}` }, `copy-${copy}`);
+        return i % 6 === 5
+          ? post({ type: 'job.failed', subject: 'without a key' })
+          : post({ type: 'job.failed', subject: `copy ${copy}` }, `copy-${copy}`);
       }),
     );
     expect(answers.every(({ status }) => status === 202)).toBe(true);
@@ -107,7 +116,9 @@ describe('an Idempotency-Key', () => {
   });
 
   test('of concurrent requests with different bodies accepts exactly one of them', async () => {
-    const answers = await Promise.all(Array.from({ length: 8 }, async (_, i) => post({ type: 'job.failed', subject: `racer ${i}` }, 'race')));
+    const answers = await Promise.all(
+      Array.from({ length: 8 }, async (_, i) => post({ type: 'job.failed', subject: `racer ${i}` }, 'race')),
+    );
     expect(answers.map(({ status }) => status).toSorted()).toEqual([202, ...Array<number>(7).fill(409)]);
     expect(await count('event', `subject like 'racer %'`)).toBe(1);
   });
@@ -129,7 +140,11 @@ describe('an Idempotency-Key', () => {
     await post({ type: 'job.failed', subject: 'scoped' }, 'key-5');
     const colleague = await api.buildMember(ours, 'admin');
     for (const key of [theirs.key, colleague.key]) {
-      const { status } = await api.request('POST', '/events', { key, body: { type: 'job.failed', subject: 'scoped' }, headers: { 'Idempotency-Key': 'key-5' } });
+      const { status } = await api.request('POST', '/events', {
+        key,
+        body: { type: 'job.failed', subject: 'scoped' },
+        headers: { 'Idempotency-Key': 'key-5' },
+      });
       expect(status).toBe(202);
     }
     expect(await stored('scoped')).toBe(3);
@@ -149,7 +164,10 @@ test('one event that cannot be committed takes no other of its transaction with 
 });
 
 test('every accepted event has its audit entry, its decisions and its deliveries, which are offered at once', async () => {
-  const { body: hook } = await api.request('POST', '/webhooks', { key: ours.key, body: { name: 'h', url: 'http://127.0.0.1:9/', eventTypes: ['host.offline'] } });
+  const { body: hook } = await api.request('POST', '/webhooks', {
+    key: ours.key,
+    body: { name: 'h', url: 'http://127.0.0.1:9/', eventTypes: ['host.offline'] },
+  });
   offered.length = 0;
   const answers = await Promise.all(Array.from({ length: 30 }, async () => post({ type: 'host.offline', subject: 'complete' })));
   expect(new Set(answers.map(({ body }) => body['id'])).size).toBe(30);
@@ -168,7 +186,11 @@ test('explaining stores nothing and sends nothing', async () => {
   offered.length = 0;
   const { status, body } = await post({ type: 'host.offline' }, undefined, '/events/explain');
   expect(status).toBe(200);
-  expect(body['decisions'][0]).toMatchObject({ verdict: 'send', reason: 'subscribed', winner: expect.stringMatching(/^webhook:whk_\w{26}@1$/) });
+  expect(body['decisions'][0]).toMatchObject({
+    verdict: 'send',
+    reason: 'subscribed',
+    winner: expect.stringMatching(/^webhook:whk_\w{26}@1$/),
+  });
   expect(await Promise.all(tables.map(async (table) => count(table)))).toEqual(before);
   expect(offered).toEqual([]);
 });

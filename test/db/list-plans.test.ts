@@ -86,7 +86,10 @@ async function explain(path: string): Promise<{ answered: number; read: number; 
   await database.query(`select set_config('app.org_id', $1, true)`, [organization.id]);
   const nodes: Plan[] = [];
   for (const { text, values } of sent) {
-    const explained = await database.query<{ 'QUERY PLAN': Array<{ Plan: Plan }> }>(`explain (analyze, timing off, format json) ${text}`, values);
+    const explained = await database.query<{ 'QUERY PLAN': Array<{ Plan: Plan }> }>(
+      `explain (analyze, timing off, format json) ${text}`,
+      values,
+    );
     nodes.push(...nodesOf(explained.rows[0]!['QUERY PLAN'][0]!.Plan));
   }
   await database.query('rollback');

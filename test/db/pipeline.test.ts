@@ -23,12 +23,18 @@ afterAll(async () => {
 const insert = (organizationId: string, text: string) =>
   sql`insert into destination_test (org_id, id, result, created_at) values (${organizationId}, gen_random_uuid(), ${JSON.stringify({ text })}::jsonb, now())`;
 const texts = async (organizationId: string) => {
-  const [rows] = await pipelineInOrganization(orm, organizationId, [sql`select result ->> 'text' as text from destination_test order by 1`]);
+  const [rows] = await pipelineInOrganization(orm, organizationId, [
+    sql`select result ->> 'text' as text from destination_test order by 1`,
+  ]);
   return (rows as Array<{ text: string }>).map(({ text }) => text);
 };
 
 test('gives the rows of each statement in order, and commits them all', async () => {
-  const rows = await pipelineInOrganization(orm, ours, [sql`select ${1}::int as n`, insert(ours, 'committed'), sql`select ${'two'}::text as t`]);
+  const rows = await pipelineInOrganization(orm, ours, [
+    sql`select ${1}::int as n`,
+    insert(ours, 'committed'),
+    sql`select ${'two'}::text as t`,
+  ]);
   expect(rows).toEqual([[{ n: 1 }], [], [{ t: 'two' }]]);
   expect(await texts(ours)).toEqual(['committed']);
 });

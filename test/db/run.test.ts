@@ -39,14 +39,32 @@ const claim = async (ids: string[]) => {
   return (rows as Array<{ run_id: string }>).map(({ run_id: runId }) => runId);
 };
 const finish = async (deliveryId: string, attempt: number, state: DeliveryState, outcome: FinishedAttempt['outcome'] = 'retryable') => {
-  const next = { state, schedulePos: 1, attemptCount: attempt, interruptions: 0, rateLimits: 0, nextAttemptAt: state === 'retrying' ? Date.now() : null };
-  const finished: FinishedAttempt = { ...emptyAttempt, deliveryId, attempt, finishedAt: Date.now(), outcome, nextDelayMs: null, scheduleConsumed: true, next };
+  const next = {
+    state,
+    schedulePos: 1,
+    attemptCount: attempt,
+    interruptions: 0,
+    rateLimits: 0,
+    nextAttemptAt: state === 'retrying' ? Date.now() : null,
+  };
+  const finished: FinishedAttempt = {
+    ...emptyAttempt,
+    deliveryId,
+    attempt,
+    finishedAt: Date.now(),
+    outcome,
+    nextDelayMs: null,
+    scheduleConsumed: true,
+    next,
+  };
   const [rows] = await pipelineInOrganization(api.orm, ours.id, [finishAttempts(ours.id, [finished])]);
   return rows;
 };
 const read = async (id: string) =>
   inOrganization(api.orm, ours.id, async (em) => {
-    const { rows } = await sql<Record<string, unknown>>`select state, run_id, run_seq, total_attempts, next_attempt_at, finished_at is not null as finished,
+    const { rows } = await sql<
+      Record<string, unknown>
+    >`select state, run_id, run_seq, total_attempts, next_attempt_at, finished_at is not null as finished,
       (select count(*)::int from attempt where delivery_id = d.id) as attempts from delivery d where id = ${id}`.execute(em.getKysely());
     return rows[0]!;
   });
@@ -62,7 +80,9 @@ describe('begin', () => {
 
   test('leaves what is not due, with its time', async () => {
     const [id] = await buildDeliveries(1);
-    expect(await begin(`${id}.1`, Date.now() - 60_000)).toMatchObject([{ begun: false, state: 'pending', nextAttemptAt: expect.any(Number) }]);
+    expect(await begin(`${id}.1`, Date.now() - 60_000)).toMatchObject([
+      { begun: false, state: 'pending', nextAttemptAt: expect.any(Number) },
+    ]);
     expect(await read(id!)).toMatchObject({ state: 'pending', attempts: 0 });
   });
 
@@ -122,7 +142,9 @@ describe('finish', () => {
   ])('of a delivery that was cancelled in flight: %s becomes %s, and nothing is due any more', async (state, expected) => {
     const [id] = await buildDeliveries(1);
     await begin(`${id}.1`);
-    const cancelled = await inOrganization(api.orm, ours.id, async (em) => cancelDeliveries(em, { organizationId: ours.id, ids: [id!], reason: 'operator' }));
+    const cancelled = await inOrganization(api.orm, ours.id, async (em) =>
+      cancelDeliveries(em, { organizationId: ours.id, ids: [id!], reason: 'operator' }),
+    );
     expect(cancelled).toEqual([]);
     await finish(id!, 1, state, state === 'delivered' ? 'delivered' : 'retryable');
     expect(await read(id!)).toMatchObject({ state: expected, finished: true, next_attempt_at: null });

@@ -13,11 +13,38 @@ describeWithTemporal('a delivery', () => {
   afterAll(() => tocsin.stop());
 
   /** Every test has an event type of its own, so that webhooks of other tests get nothing. */
-  const types = ['job.completed', 'job.failed', 'host.online', 'host.offline', 'agent.connect', 'agent.disconnect', 'drift.detect',
-    'drift.detected', 'alert.fired', 'alert.resolved', 'alert.acknowledged', 'release.create', 'release.approve', 'release.deploy',
-    'release.fail', 'deployment.started', 'deployment.completed', 'deployment.failed', 'deployment.cancelled', 'promotion.request',
-    'promotion.approve', 'promotion.execute', 'rollback.initiate', 'rollback.complete', 'apikey.create', 'break_glass.opened',
-    'member.role.change', 'approval.request', 'policy.violation.detect', 'policy.violation.resolve'];
+  const types = [
+    'job.completed',
+    'job.failed',
+    'host.online',
+    'host.offline',
+    'agent.connect',
+    'agent.disconnect',
+    'drift.detect',
+    'drift.detected',
+    'alert.fired',
+    'alert.resolved',
+    'alert.acknowledged',
+    'release.create',
+    'release.approve',
+    'release.deploy',
+    'release.fail',
+    'deployment.started',
+    'deployment.completed',
+    'deployment.failed',
+    'deployment.cancelled',
+    'promotion.request',
+    'promotion.approve',
+    'promotion.execute',
+    'rollback.initiate',
+    'rollback.complete',
+    'apikey.create',
+    'break_glass.opened',
+    'member.role.change',
+    'approval.request',
+    'policy.violation.detect',
+    'policy.violation.resolve',
+  ];
   const ownType = () => types.pop()!;
 
   async function send(answers: readonly Answer[], fields: Record<string, unknown> = {}, then: Answer = 204) {
@@ -34,8 +61,17 @@ describeWithTemporal('a delivery', () => {
 
   test('that is taken ends delivered after one attempt, in the fast lane', async () => {
     const { hook, delivery } = await deliver([]);
-    expect(delivery).toMatchObject({ status: 'delivered', cycle: 1, attemptCount: 1, totalAttempts: 1, nextAttemptAt: null, statusCode: 204 });
-    expect(delivery['attempts']).toMatchObject([{ number: 1, lane: 'fast', outcome: 'delivered', trigger: 'schedule', remoteAddress: '127.0.0.1' }]);
+    expect(delivery).toMatchObject({
+      status: 'delivered',
+      cycle: 1,
+      attemptCount: 1,
+      totalAttempts: 1,
+      nextAttemptAt: null,
+      statusCode: 204,
+    });
+    expect(delivery['attempts']).toMatchObject([
+      { number: 1, lane: 'fast', outcome: 'delivered', trigger: 'schedule', remoteAddress: '127.0.0.1' },
+    ]);
     expect(tocsin.receiver.arrivalsAt(hook.path)).toHaveLength(1);
   });
 
@@ -155,7 +191,10 @@ describeWithTemporal('a delivery', () => {
   test('keeps 16 KiB of a refusal and 1 KiB of a success, and no cookie', async () => {
     const body = 'é'.repeat(20_000);
     const headers = { 'set-cookie': 'session=1', 'x-kept': 'yes' };
-    const { attempts } = await deliver([{ status: 500, headers, body }, { status: 200, headers, body }]);
+    const { attempts } = await deliver([
+      { status: 500, headers, body },
+      { status: 200, headers, body },
+    ]);
     for (const [i, limit] of [16_384, 1_024].entries()) {
       expect(Buffer.byteLength(attempts[i].responseBody)).toBeLessThanOrEqual(limit);
       expect(Buffer.byteLength(attempts[i].responseBody)).toBeGreaterThan(limit - 8);

@@ -33,17 +33,32 @@ describeWithTemporal('secrets of destinations', () => {
 
     // Receivers that give back all they know, in every spelling.
     const echo = `${secrets.signing} ${encodeURIComponent(secrets.header)} ${Buffer.from(secrets.header).toString('base64')} ${secrets.header}`;
-    const answer = { status: 500, body: echo, headers: { 'x-echo': secrets.header, location: `http://x/?k=${encodeURIComponent(secrets.signing)}` } };
+    const answer = {
+      status: 500,
+      body: echo,
+      headers: { 'x-echo': secrets.header, location: `http://x/?k=${encodeURIComponent(secrets.signing)}` },
+    };
     slack.script(slackPath, [], { status: 403, body: `no such hook: ${slackPath}` });
-    const hook = await tocsin.hook({ types: ['apikey.create'], then: answer, fields: { secret: secrets.signing, headers: { 'X-Token': secrets.header } } });
+    const hook = await tocsin.hook({
+      types: ['apikey.create'],
+      then: answer,
+      fields: { secret: secrets.signing, headers: { 'X-Token': secrets.header } },
+    });
     tocsin.receiver.script('/channel', [], answer);
-    const add = async (type: string, settings: object) => (await tocsin.call('POST', '/channels', { name: type, type, settings }))['id'] as string;
+    const add = async (type: string, settings: object) =>
+      (await tocsin.call('POST', '/channels', { name: type, type, settings }))['id'] as string;
     const url = tocsin.receiver.url('/channel');
     const channelIds = [
       await add('webhook', { url, secret: secrets.signing, headers: { 'X-Token': secrets.header } }),
       await add('slack', { webhookUrl: slack.webhookUrl }),
       await add('email', {
-        host: mail.host, port: mail.port, security: 'none', username: 'tocsin', password: secrets.password, from: 'a@example.com', to: ['b@example.com'],
+        host: mail.host,
+        port: mail.port,
+        security: 'none',
+        username: 'tocsin',
+        password: secrets.password,
+        from: 'a@example.com',
+        to: ['b@example.com'],
       }),
     ];
     await tocsin.call('POST', '/rules', { name: 'all', position: 1, types: ['apikey.create'], channelIds });

@@ -191,12 +191,12 @@ export async function verifyAuditLog(apiUrl: string, apiKey: string): Promise<{ 
 export async function createWebhook(
   apiUrl: string,
   apiKey: string,
-  { name, url, eventTypes }: { name: string; url: string; eventTypes: string[] },
+  webhook: { name: string; url: string; eventTypes: string[]; timeoutSeconds?: number },
 ): Promise<void> {
   const response = await fetch(`${apiUrl}/api/v2/webhooks`, {
     method: 'POST',
     headers: { Authorization: `Bearer ${apiKey}`, 'Content-Type': 'application/json' },
-    body: JSON.stringify({ name, url, eventTypes }),
+    body: JSON.stringify(webhook),
   });
   if (response.status !== 201) throw new Error(`The webhook was not created: ${await response.text()}`);
 }

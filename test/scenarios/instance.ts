@@ -17,7 +17,8 @@ import { startApi, type TestAnswer, type TestApi, type TestOrganization } from '
 import { startHttpReceiver, type Answer, type HttpReceiver } from '../receivers/http.ts';
 import { createTestNamespace } from '../support/servers.ts';
 
-type Json = TestAnswer['body'];
+/** An answer; tests narrow it by what they assert. */
+export type Json = TestAnswer['body'];
 
 export interface Instance {
   readonly api: TestApi;
@@ -118,9 +119,7 @@ export async function startInstance(env: Environment = {}): Promise<Instance> {
     const posted = await call('POST', '/events', event);
     const trace = await get(`/events/${posted['id']}`);
     expect(trace['decisions'].map(plain)).toEqual(explained.map(plain));
-    expect(posted['decisions']).toEqual(
-      trace['decisions'].map(({ target, verdict, reason }: Json) => ({ target, verdict, reason })),
-    );
+    expect(posted['decisions']).toEqual(trace['decisions'].map(({ target, verdict, reason }: Json) => ({ target, verdict, reason })));
     return trace;
   }
 
@@ -143,11 +142,7 @@ export async function startInstance(env: Environment = {}): Promise<Instance> {
       return { id, secret, standardSecret, path };
     },
     async delivery({ deliveries }, until = ended, timeoutMs = 20_000) {
-      return waitFor(
-        () => get(`/deliveries/${deliveries[0].id}`),
-        until,
-        { what: `delivery ${deliveries[0].id}`, timeoutMs },
-      );
+      return waitFor(() => get(`/deliveries/${deliveries[0].id}`), until, { what: `delivery ${deliveries[0].id}`, timeoutMs });
     },
     async stop() {
       await worker.stop();

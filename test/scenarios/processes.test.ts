@@ -73,8 +73,9 @@ describeWithTemporal('separate processes', () => {
   test('with no Temporal server events are taken, and a killed API loses none of them: a worker delivers them once there is one', async () => {
     const api = await startProcess('api/main.ts');
     await api.working;
+    // A held request of the worker that lives ends by its own timeout.
     const hook = async (path: string, type: string) =>
-      createWebhook(api.url, apiKey, { name: path, url: receiver.url(path), eventTypes: [type] });
+      createWebhook(api.url, apiKey, { name: path, url: receiver.url(path), eventTypes: [type], timeoutSeconds: 4 });
     await hook(flowing.path, flowing.type);
     for (const path of held.paths) await hook(path, held.type);
     const worker = await startProcess('activities/worker.ts');

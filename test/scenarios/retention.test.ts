@@ -3,7 +3,7 @@ import pg from 'pg';
 import { parseWireId } from '../../domain/id.ts';
 import { registerSchedules } from '../../temporal/schedules.ts';
 import { withTemporal } from '../support/servers.ts';
-import { startInstance, waitFor, type Instance } from './instance.ts';
+import { startInstance, waitFor, type Instance, type Json } from './instance.ts';
 
 const describeWithTemporal = await withTemporal();
 const scheduleId = 'sweep-deliveries';
@@ -34,12 +34,12 @@ describeWithTemporal('the retention sweep', () => {
     const { workflowId } = info.recentActions.at(-1)!.action.workflow;
     return tocsin.client.workflow.getHandle(workflowId).result();
   }
-  const uuidOf = ({ deliveries }: Record<string, any>): string => parseWireId(deliveries[0].id)!.uuid; // oxlint-disable-line no-explicit-any -- an answer
+  const uuidOf = ({ deliveries }: Json): string => parseWireId(deliveries[0].id)!.uuid;
   const age = async (id: string, days: number) =>
     database.query(`update delivery set finished_at = finished_at - make_interval(days => $2) where id = $1`, [id, days]);
   const count = async (table: 'delivery' | 'attempt', id: string) =>
     (await database.query(`select 1 from ${table} where ${table === 'delivery' ? 'id' : 'delivery_id'} = $1`, [id])).rowCount;
-  const hasBody = async ({ id }: Record<string, any>) => // oxlint-disable-line no-explicit-any -- an answer
+  const hasBody = async ({ id }: Json) =>
     (await database.query(`select body is not null as kept from event where id = $1`, [parseWireId(id)!.uuid])).rows[0].kept as boolean;
 
   test('deletes what ended long ago with its attempts and its body; keeps what is recent, claimed or open', async () => {

@@ -3,7 +3,7 @@ import { startSlackReceiver } from '../receivers/slack.ts';
 import { startSmtpReceiver, type SmtpReceiver } from '../receivers/smtp.ts';
 import type { HttpReceiver } from '../receivers/http.ts';
 import { withTemporal } from '../support/servers.ts';
-import { startInstance, waitFor, type Instance } from './instance.ts';
+import { startInstance, waitFor, type Instance, type Json } from './instance.ts';
 
 const describeWithTemporal = await withTemporal();
 
@@ -30,8 +30,8 @@ describeWithTemporal('rules', () => {
   });
 
   const rule = async (fields: object) => tocsin.call('POST', '/rules', fields);
-  const destinations = ({ decisions }: Record<string, any>) => // oxlint-disable-line no-explicit-any -- an answer
-    decisions.map(({ target, verdict, reason }: Record<string, any>) => [target.channelType ?? target.kind, verdict, reason]); // oxlint-disable-line no-explicit-any -- an answer
+  const destinations = ({ decisions }: Json) =>
+    decisions.map(({ target, verdict, reason }: Json) => [target.channelType ?? target.kind, verdict, reason]);
 
   test('an event reaches every channel of the rule that it matches, and everybody in the app', async () => {
     const { id } = await rule({ name: 'all', position: 1, types: ['break_glass.opened'], channelIds: Object.values(channels) });
@@ -64,7 +64,13 @@ describeWithTemporal('rules', () => {
 
   test('the first rule that chooses a channel has it, the next is named as a loser, and stop ends the asking', async () => {
     const first = await rule({ name: 'first', position: 10, types: ['job.failed'], channelIds: [channels['slack']] });
-    const second = await rule({ name: 'second', position: 11, types: ['job.*'], channelIds: [channels['slack'], channels['webhook']], stop: true });
+    const second = await rule({
+      name: 'second',
+      position: 11,
+      types: ['job.*'],
+      channelIds: [channels['slack'], channels['webhook']],
+      stop: true,
+    });
     await rule({ name: 'third', position: 12, types: ['job.*'], channelIds: [channels['email']] });
     const event = await tocsin.post({ type: 'job.failed' });
     expect(destinations(event)).toEqual([
@@ -110,10 +116,22 @@ describeWithTemporal('rules', () => {
       ],
       channelIds: [channels['webhook']],
     });
-    const matching = { type: 'alert.fired', projectId: project['id'], environment: 'staging', severity: 'p2', labels: { team: 'platform' } };
+    const matching = {
+      type: 'alert.fired',
+      projectId: project['id'],
+      environment: 'staging',
+      severity: 'p2',
+      labels: { team: 'platform' },
+    };
     const isChosen = async (event: object) => destinations(await tocsin.post({ ...matching, ...event })).length === 2;
     expect(await isChosen({})).toBe(true);
-    for (const miss of [{ projectId: undefined }, { environment: 'test' }, { severity: 'medium' }, { labels: { team: 'web' } }, { tenantId: 'acme' }])
+    for (const miss of [
+      { projectId: undefined },
+      { environment: 'test' },
+      { severity: 'medium' },
+      { labels: { team: 'web' } },
+      { tenantId: 'acme' },
+    ])
       expect(await isChosen(miss)).toBe(false);
   });
 });

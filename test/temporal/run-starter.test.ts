@@ -40,7 +40,7 @@ describeWithTemporal('with one delivery per run', () => {
   test('what was never offered is started by the relay', async () => {
     const hook = await tocsin.hook({ types: ['host.offline'] });
     const { starter } = tocsin.worker;
-    const { offer } = starter;
+    const offer = starter.offer.bind(starter);
     starter.offer = () => {};
     const event = await tocsin.post({ type: 'host.offline' });
     starter.offer = offer;
@@ -51,14 +51,18 @@ describeWithTemporal('with one delivery per run', () => {
   test('offering the same delivery again sends it once', async () => {
     const hook = await tocsin.hook({ types: ['host.online'] });
     const { starter } = tocsin.worker;
-    const { offer } = starter;
+    const offer = starter.offer.bind(starter);
     starter.offer = (deliveries) => {
       for (let i = 0; i < 5; i += 1) offer(deliveries);
     };
     const event = await tocsin.post({ type: 'host.online' });
     starter.offer = offer;
     expect(await tocsin.delivery(event)).toMatchObject({ status: 'delivered', totalAttempts: 1 });
-    await waitFor(async () => starter.load(), ({ starting }) => starting === 0, { what: 'the starter' });
+    await waitFor(
+      async () => starter.load(),
+      ({ starting }) => starting === 0,
+      { what: 'the starter' },
+    );
     expect(tocsin.receiver.arrivalsAt(hook.path)).toHaveLength(1);
   });
 });

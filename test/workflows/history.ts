@@ -19,5 +19,8 @@ export async function closedHistory(client: Client, workflowId: string): Promise
 /** Every payload of a history in clear: what anyone sees who can read the namespace. */
 export function readableHistory(history: History): string {
   const json = historyToJSON(history);
-  return json.replaceAll(/"data": *"([A-Za-z0-9+/=]+)"/g, (_, data: string) => `"data":${JSON.stringify(Buffer.from(data, 'base64').toString())}`);
+  return json.replaceAll(
+    /"data": *"([A-Za-z0-9+/=]+)"/g,
+    (_, data: string) => `"data":${JSON.stringify(Buffer.from(data, 'base64').toString())}`,
+  );
 }

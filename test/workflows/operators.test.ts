@@ -53,14 +53,20 @@ describeWithTemporal('in Temporal', () => {
     const { body } = await tocsin.api.request('GET', '/organization', { key: tocsin.organization.key });
     const where = `TocsinOrg = '${body['id']}' and TocsinDestination = '${hook.id}' and TocsinEventType = 'alert.fired' and TocsinChannelType = 'webhook'`;
     const waiting = `${where} and TocsinState = 'retrying'`;
-    await waitFor(() => find(waiting), (ids) => ids.length > 0, { what: 'the run in the list' });
+    await waitFor(
+      () => find(waiting),
+      (ids) => ids.length > 0,
+      { what: 'the run in the list' },
+    );
     expect(await find(waiting)).toEqual([delivery['workflowId']]);
 
     const handle = tocsin.client.workflow.getHandle(delivery['workflowId']);
     const description = await handle.describe();
     expect(await description.staticSummary()).toBe(`alert.fired -> webhook ${hook.id}`);
     const link = new URL((await description.staticDetails())!);
-    const { body: listed } = await tocsin.api.request('GET', `${link.pathname.replace('/api/v2', '')}${link.search}`, { key: tocsin.organization.key });
+    const { body: listed } = await tocsin.api.request('GET', `${link.pathname.replace('/api/v2', '')}${link.search}`, {
+      key: tocsin.organization.key,
+    });
     expect(listed['data']).toMatchObject([{ id: delivery['id'] }]);
 
     const { events } = await handle.fetchHistory();
@@ -71,7 +77,11 @@ describeWithTemporal('in Temporal', () => {
 
     await tocsin.call('POST', `/deliveries/${delivery['id']}/retry`);
     await tocsin.delivery({ deliveries: [delivery] });
-    await waitFor(() => find(`${where} and TocsinState = 'delivered'`), (ids) => ids.length > 0, { what: 'the closed run in the list' });
+    await waitFor(
+      () => find(`${where} and TocsinState = 'delivered'`),
+      (ids) => ids.length > 0,
+      { what: 'the closed run in the list' },
+    );
     expect(await find(waiting)).toEqual([]);
   });
 
@@ -108,11 +118,16 @@ describeWithTemporal('in Temporal', () => {
 
   test('what piles up for a destination shares a run, which costs what one delivery costs', async () => {
     const hook = await tocsin.hook({ types: ['deployment.started', 'deployment.completed'] });
-    const events = Array.from({ length: 50 }, (_, i) => ({ type: i % 2 ? 'deployment.started' : 'deployment.completed', dedupKey: `${i}` }));
+    const events = Array.from({ length: 50 }, (_, i) => ({
+      type: i % 2 ? 'deployment.started' : 'deployment.completed',
+      dedupKey: `${i}`,
+    }));
     await tocsin.call('POST', '/events/batch', { events });
     await tocsin.receiver.waitForArrivals(50, { path: hook.path });
     const list = async () => (await tocsin.get(`/webhooks/${hook.id}/deliveries?limit=100`))['data'];
-    const deliveries = await waitFor(list, (all) => all.every(({ status }: { status: string }) => status === 'delivered'), { what: 'the group' });
+    const deliveries = await waitFor(list, (all) => all.every(({ status }: { status: string }) => status === 'delivered'), {
+      what: 'the group',
+    });
     const runs = new Set<string>(deliveries.map(({ workflowId }: { workflowId: string }) => workflowId));
     expect(deliveries).toHaveLength(50);
     expect(runs.size).toBe(1);
@@ -123,5 +138,21 @@ describeWithTemporal('in Temporal', () => {
     const description = await tocsin.client.workflow.getHandle(workflowId!).describe();
     expect(await description.staticSummary()).toBe(`50 deliveries -> webhook ${hook.id}`);
     expect(JSON.stringify(description.typedSearchAttributes)).not.toContain('deployment.');
+  });
+
+  test('a group that is refused as a whole waits on few timers, and every delivery of it arrives', async () => {
+    const hook = await tocsin.hook({ types: ['deployment.failed'], answers: Array.from({ length: 20 }, () => 503) });
+    const events = Array.from({ length: 20 }, (_, i) => ({ type: 'deployment.failed', dedupKey: `${i}` }));
+    await tocsin.call('POST', '/events/batch', { events });
+    await tocsin.receiver.waitForArrivals(40, { path: hook.path });
+    const list = async () => (await tocsin.get(`/webhooks/${hook.id}/deliveries?limit=100`))['data'];
+    const deliveries = await waitFor(list, (all) => all.every(({ status }: { status: string }) => status === 'delivered'), {
+      what: 'the group',
+    });
+    const [workflowId, ...others] = new Set<string>(deliveries.map((each: { workflowId: string }) => each.workflowId));
+    expect(others).toEqual([]);
+    expect(tocsin.receiver.arrivalsAt(hook.path)).toHaveLength(40);
+    // One timer where all answers fall into one step of the rounding, two or three where they straddle it.
+    expect(await eventsOf(workflowId!)).toBeLessThanOrEqual(19 + 2 * 11);
   });
 });

@@ -29,10 +29,15 @@ async function record(name: string, workflowId: string): Promise<void> {
   await writeFile(new URL(`${name}.json`, directory), `${JSON.stringify(recorded, null, 1)}\n`);
 }
 
-async function send(type: string, answers: readonly Answer[], then: Answer = 204, act?: (delivery: Record<string, string>) => Promise<unknown>) {
+async function send(
+  type: string,
+  answers: readonly Answer[],
+  then: Answer = 204,
+  act?: (delivery: Record<string, string>) => Promise<unknown>,
+) {
   await tocsin.hook({ types: [type], answers, then });
   const event = await tocsin.post({ type });
-  if (act) await act((await tocsin.delivery(event, ({ status }) => status === 'retrying')));
+  if (act) await act(await tocsin.delivery(event, ({ status }) => status === 'retrying'));
   return tocsin.delivery(event, ended);
 }
 

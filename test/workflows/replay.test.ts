@@ -34,7 +34,8 @@ test('every workflow type has a recorded history', () => {
 
 test('the workflow bundle holds the SDK, workflows/ and pure domain/ files, nothing else, in less than 2 MB', () => {
   expect(bundle.code.length).toBeLessThan(2_000_000);
-  const allowed = /^(?:workflows\/|domain\/(?!audit\/|signature\.ts|hash\.ts)|node_modules\/(?:@temporalio\/(?:workflow|common|proto|worker)|nexus-rpc|long|ms|protobufjs|@protobufjs)\/|webpack\/|ignored\|)/;
+  const allowed =
+    /^(?:workflows\/|domain\/(?!audit\/|signature\.ts|hash\.ts)|node_modules\/(?:@temporalio\/(?:workflow|common|proto|worker)|nexus-rpc|long|ms|protobufjs|@protobufjs)\/|webpack\/|ignored\|)/;
   const modules = sourcesOf(bundle.code);
   expect(modules.some((name) => name.startsWith('workflows/delivery.ts'))).toBe(true);
   expect(modules.filter((name) => !allowed.test(name))).toEqual([]);
@@ -45,5 +46,10 @@ function sourcesOf(code: string): string[] {
   const [, encoded] = /sourceMappingURL=data:application\/json;charset=utf-8;base64,([A-Za-z0-9+/=]+)/.exec(code)!;
   const { sources } = JSON.parse(Buffer.from(encoded!, 'base64').toString()) as { sources: string[] };
   const root = new URL('../../', import.meta.url).pathname;
-  return sources.map((source) => source.replace(/^webpack:\/\/[^/]*\//, '').replace(root, '').replace(/^\.\//, ''));
+  return sources.map((source) =>
+    source
+      .replace(/^webpack:\/\/[^/]*\//, '')
+      .replace(root, '')
+      .replace(/^\.\//, ''),
+  );
 }

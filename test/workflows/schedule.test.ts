@@ -15,7 +15,12 @@ beforeAll(async () => {
 });
 
 const minute = 60_000;
-const input: DeliverInput = { runId: '0198c0de-0000-7000-8000-000000000001.1', organizationId: 'o', destinationId: 'd', channelType: 'webhook' };
+const input: DeliverInput = {
+  runId: '0198c0de-0000-7000-8000-000000000001.1',
+  organizationId: 'o',
+  destinationId: 'd',
+  channelType: 'webhook',
+};
 
 describe('with the real schedule', () => {
   /** The activity over one delivery in memory: the domain's own rules, the environment's clock, no jitter. */
@@ -27,13 +32,29 @@ describe('with the real schedule', () => {
       attempts.push(nowMs - startedAt);
       const outcome = answer(attempts.length);
       const result = { outcome, ...(outcome === 'retryable' ? ({ errorCode: 'http_5xx' } as const) : {}) };
-      const settled = settleAttempt({ progress, result, policy: { kind: 'standard' }, configuration: defaultRetryConfiguration, u: 0, nowMs });
+      const settled = settleAttempt({
+        progress,
+        result,
+        policy: { kind: 'standard' },
+        configuration: defaultRetryConfiguration,
+        u: 0,
+        nowMs,
+      });
       if (settled.state !== 'retrying') {
         const count = (state: string) => (settled.state === state ? 1 : 0);
         return { kind: 'done', delivered: count('delivered'), failed: count('failed'), cancelled: 0 };
       }
       progress = { ...progress, schedulePos: settled.schedulePos };
-      return { kind: 'wait', ms: settled.nextDelayMs, state: 'retrying', summary: 'next', details: '', delivered: 0, failed: 0, cancelled: 0 };
+      return {
+        kind: 'wait',
+        ms: settled.nextDelayMs,
+        state: 'retrying',
+        summary: 'next',
+        details: '',
+        delivered: 0,
+        failed: 0,
+        cancelled: 0,
+      };
     };
     return { attempts, attempt };
   }
