@@ -25,11 +25,13 @@ export function captureResponse(response: HttpResponse, outcome: Outcome, redact
   const bytes = Buffer.from(response.body.buffer, response.body.byteOffset, response.body.byteLength);
   const headers = captureHeaders(response.headers, redact);
   if (bytes.includes(0)) {
+    // Byte by byte first, which finds every spelling of a secret; then in base64, for secrets that are not ASCII.
+    const clean = Buffer.from(redact(bytes.toString('latin1')), 'latin1');
     return {
       headers,
-      body: redact(bytes.subarray(0, limit).toString('base64')),
+      body: redact(clean.subarray(0, limit).toString('base64')),
       encoding: 'base64',
-      truncated: response.bodyTruncated || bytes.length > limit,
+      truncated: response.bodyTruncated || clean.length > limit,
     };
   }
   // redacted before it is cut, or a secret across the cut would leave its first half

@@ -90,7 +90,7 @@ export async function endLeftoverProcesses(dataDir: string): Promise<void> {
   const { app, temporal } = readProcesses(dataDir);
   await Promise.all([
     app === undefined ? undefined : endProcess(app, 'SIGTERM', 2000),
-    temporal === undefined ? undefined : endProcess(temporal, 'SIGTERM', 5000),
+    temporal === undefined ? undefined : endProcess(temporal, 'SIGTERM', 3000),
   ]);
 }
 

@@ -6,7 +6,8 @@ import { servesNamespace } from './grpc-probe.ts';
 import { type GuardedProcess, serverEnvironment, startGuarded } from './guarded.ts';
 
 const startTimeoutMs = 60_000;
-const stopGraceMs = 10_000;
+/** Its file survives a SIGKILL like any crash, and it sometimes waits long for clients that are gone. */
+const stopGraceMs = 3_000;
 
 export type TemporalServerOptions = {
   /** The CLI to run (temporal-provision.ts). */

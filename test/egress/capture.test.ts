@@ -39,10 +39,18 @@ test('a secret across the limit leaves no half behind', () => {
   expect(body).not.toContain('correct');
 });
 
-test('a secret inside a binary body is found in its base64', () => {
-  const secret = 'correct-horse-battery-staple';
-  const { body } = captureResponse(answer(Buffer.from(`\0${secret}`)), 'retryable', createRedactor([secret]));
-  expect(body).toContain('[redacted]');
+test('a secret inside a binary body is found in every spelling, also across the limit and when it is not ASCII', () => {
+  const secret = 'correct-horse&battery/staple';
+  const spellings = [secret, encodeURIComponent(secret), Buffer.from(secret).toString('base64')];
+  const bodies = [`\0${spellings.join(' ')}`, `\0${'x'.repeat(1_010)}${secret}`];
+  for (const text of bodies) {
+    const { body } = captureResponse(answer(Buffer.from(text)), 'delivered', createRedactor([secret]));
+    const kept = Buffer.from(body, 'base64').toString('latin1');
+    expect(kept).toContain('[redact');
+    for (const spelling of [...spellings, 'correct-']) expect(kept).not.toContain(spelling);
+  }
+  const { body } = captureResponse(answer(Buffer.from('\0Schlüssel-für-alle')), 'retryable', createRedactor(['Schlüssel-für-alle']));
+  expect(Buffer.from(body, 'base64').toString()).not.toContain('Schlüssel-für-alle');
 });
 
 test('at most 64 headers and 8 KiB are kept, never cookies', () => {

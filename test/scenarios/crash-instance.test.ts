@@ -20,7 +20,7 @@ import { createInstance, type Instance } from './start-instance.ts';
 const describeWithTemporal = await withTemporal();
 
 const perSecond = 30;
-/** What the issue of resuming is held against; the goal is 5 s. */
+/** Deliveries must flow again within this; the goal is 5 s. */
 const limitMs = 60_000;
 const retryAfterSeconds = 3;
 
@@ -131,7 +131,6 @@ describeWithTemporal('with events flowing, nothing accepted is lost and only wha
     });
     await instance.interrupt();
     expect(instance.processes()).toEqual([]);
-    await instance.start();
   });
 });
 
@@ -145,14 +144,14 @@ async function underLoad(work: (load: EventLoad) => Promise<void>): Promise<void
   };
   const load = startLoad({ apiUrls: () => [currentUrl()], apiKey: instance.apiKey, type: flowing.type, perSecond });
   try {
-    await sleep(1_000);
+    await sleep(700);
     await work(load);
-    await sleep(1_000);
+    await sleep(700);
   } finally {
     await load.stop();
   }
   accepted.push(...load.accepted());
-  expect(load.accepted().length).toBeGreaterThan(perSecond);
+  expect(load.accepted().length).toBeGreaterThan(perSecond / 2);
   const deliveries = await whenAllIsDelivered(() => instance.ready().databaseUrl, limitMs);
   expect(findBrokenPromises(accepted, deliveries, receiver)).toEqual([]);
   expect(await verifyAuditLog(instance.ready().apiUrl, instance.apiKey)).toMatchObject({ ok: true, findings: [] });

@@ -74,7 +74,7 @@ describeWithTemporal('a person', () => {
     ['cancelled, when it does not', 503, 'cancelled'],
   ])('cancels one in flight, which ends %s', async (_, status, expected) => {
     const type = status === 204 ? 'agent.connect' : 'agent.disconnect';
-    const hook = await tocsin.hook({ types: [type], answers: [{ status, delayMs: 700 }] });
+    const hook = await tocsin.hook({ types: [type], answers: [{ status, delayMs: 1_500 }] });
     const event = await tocsin.post({ type });
     const { id } = event['deliveries'][0];
     await tocsin.receiver.waitForArrivals(1, { path: hook.path });
@@ -95,7 +95,7 @@ describeWithTemporal('a person', () => {
   });
 
   test('switches a webhook off: what waits for its next attempt is cancelled instead of sent', async () => {
-    const hook = await tocsin.hook({ types: ['alert.resolved'], answers: [{ status: 503, headers: { 'retry-after': '1' } }] });
+    const hook = await tocsin.hook({ types: ['alert.resolved'], answers: [{ status: 503, headers: { 'retry-after': '2' } }] });
     const event = await tocsin.post({ type: 'alert.resolved' });
     await tocsin.delivery(event, statusIs('retrying'));
     await tocsin.call('PATCH', `/webhooks/${hook.id}`, { active: false });
@@ -104,7 +104,7 @@ describeWithTemporal('a person', () => {
   });
 
   test('changes the address of a webhook: the next attempt goes there with the same bytes', async () => {
-    const hook = await tocsin.hook({ types: ['drift.detect'], answers: [{ status: 503, headers: { 'retry-after': '1' } }] });
+    const hook = await tocsin.hook({ types: ['drift.detect'], answers: [{ status: 503, headers: { 'retry-after': '2' } }] });
     const event = await tocsin.post({ type: 'drift.detect' });
     await tocsin.delivery(event, statusIs('retrying'));
     tocsin.receiver.script('/moved', [204]);

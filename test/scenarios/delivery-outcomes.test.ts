@@ -120,13 +120,14 @@ describeWithTemporal('a delivery', () => {
 
   test('that gets a 429 waits alone: the next of the same webhook is sent at once', async () => {
     const type = ownType();
-    const hook = await tocsin.hook({ types: [type], answers: [{ status: 429, headers: { 'retry-after': '3' } }] });
+    const hook = await tocsin.hook({ types: [type], answers: [{ status: 429, headers: { 'retry-after': '600' } }] });
     const limited = await tocsin.post({ type });
     await tocsin.delivery(limited, ({ status }) => status === 'retrying');
     const free = await tocsin.post({ type, dedupKey: 'other' });
     expect(await tocsin.delivery(free)).toMatchObject({ status: 'delivered', totalAttempts: 1 });
     expect(await tocsin.get(`/deliveries/${limited['deliveries'][0].id}`)).toMatchObject({ status: 'retrying', errorCode: 'rate_limited' });
     expect(await tocsin.get(`/webhooks/${hook.id}`)).toMatchObject({ active: true });
+    await tocsin.call('POST', `/deliveries/${limited['deliveries'][0].id}/retry`);
     expect(await tocsin.delivery(limited)).toMatchObject({ status: 'delivered', totalAttempts: 2 });
   });
 

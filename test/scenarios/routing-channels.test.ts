@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { startSlackReceiver } from '../receivers/slack.ts';
+import { slackAnswers, slackPath, startSlackReceiver } from '../receivers/slack.ts';
 import { startSmtpReceiver, type SmtpReceiver } from '../receivers/smtp.ts';
 import type { HttpReceiver } from '../receivers/http.ts';
 import { withTemporal } from '../support/servers.ts';
@@ -133,5 +133,19 @@ describeWithTemporal('rules', () => {
       { tenantId: 'acme' },
     ])
       expect(await isChosen(miss)).toBe(false);
+  });
+
+  test('an answer that no database text can hold is recorded all the same', async () => {
+    slack.script(slackPath, [{ status: 200, body: 'no\u0000pe \ud800' }], slackAnswers.ok);
+    mail.script.rcpt = { 'duty@example.com': { status: 550, message: 'who\u0000is that' } };
+    tocsin.receiver.script('/channel', [{ status: 410, headers: { 'x-odd': 'caf\u00e9' }, body: Buffer.from([0, 255, 254, 0]) }], 200);
+    await rule({ name: 'odd', position: 40, types: ['rollback.initiate'], channelIds: Object.values(channels) });
+    const event = await tocsin.post({ type: 'rollback.initiate' });
+    const trace = await waitFor(
+      () => tocsin.get(`/events/${event['id']}`),
+      ({ deliveries }) => deliveries.every(({ status }: { status: string }) => ['delivered', 'failed'].includes(status)),
+      { what: 'the deliveries' },
+    );
+    expect(trace['deliveries']).toHaveLength(4);
   });
 });

@@ -4,7 +4,7 @@ import { chmodSync, closeSync, existsSync, mkdtempSync, openSync, readdirSync, r
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { identify, isRunning, type ProcessIdentity } from '../../embedded/process-identity.ts';
+import { identify, isRunning, type ProcessIdentity, signalProcess } from '../../embedded/process-identity.ts';
 
 /** What `ready.json` says. */
 export interface Ready {
@@ -37,7 +37,7 @@ export interface Instance {
   /** Ends what is left, however the test went, and removes the data directory. */
   remove(): Promise<void>;
   readonly dataDir: string;
-  /** What its processes wrote, warnings and errors only. */
+  /** What its processes wrote: warnings, errors, and whatever the supervisor said. */
   complaints(): string[];
 }
 
@@ -60,7 +60,8 @@ export function createInstance(settings: Record<string, string>): Instance {
     existsSync(logFile)
       ? readFileSync(logFile, 'utf8')
           .split('\n')
-          .filter((line) => line !== '' && !/"level":"(info|debug)"/.test(line))
+          .filter((line) => line !== '' && (line.includes('"process":"supervisor"') || !/"level":"(info|debug)"/.test(line)))
+          .map((line) => line.slice(0, 500))
       : [];
   const processes = (): ProcessIdentity[] =>
     readdirSync('/proc')
@@ -77,9 +78,11 @@ export function createInstance(settings: Record<string, string>): Instance {
   };
 
   const killAll = async (): Promise<void> => {
-    const all = processes();
-    for (const { pid } of all) process.kill(pid, 'SIGKILL');
-    await until('every killed process is gone', () => !all.some(isRunning));
+    // Again, for what one of them started while this list was made.
+    for (let all = processes(); all.length > 0; all = processes()) {
+      for (const victim of all) signalProcess(victim, 'SIGKILL');
+      await until('every killed process is gone', () => !all.some(isRunning));
+    }
   };
 
   return {
@@ -123,7 +126,7 @@ export function createInstance(settings: Record<string, string>): Instance {
     async kill(name) {
       const victim = identify(ready().pids[name]);
       if (victim === undefined) throw new Error(`The ${name} process is gone already.`);
-      process.kill(victim.pid, 'SIGKILL');
+      signalProcess(victim, 'SIGKILL');
       await until('the killed process is gone', () => !isRunning(victim));
     },
     replaced: async (name, pid) => until(`another ${name} process runs`, () => ready().pids[name] !== pid),

@@ -38,7 +38,7 @@ describeWithTemporal('in Temporal', () => {
   });
 
   test('a first attempt that the fast lane refuses costs 12 events, because its destination has not yet answered another', async () => {
-    const hook = await tocsin.hook({ types: ['drift.detect'], answers: [{ status: 204, delayMs: 1_500 }, 204] });
+    const hook = await tocsin.hook({ types: ['drift.detect'], answers: [{ status: 204, delayMs: 2_500 }, 204] });
     const busy = await tocsin.post({ type: 'drift.detect', dedupKey: 'busy' });
     await tocsin.receiver.waitForArrivals(1, { path: hook.path });
     const refused = await tocsin.delivery(await tocsin.post({ type: 'drift.detect', dedupKey: 'refused' }));
@@ -97,7 +97,7 @@ describeWithTemporal('in Temporal', () => {
   });
 
   test('an operator’s cancel in the middle of an attempt cancels the delivery when that attempt fails', async () => {
-    const hook = await tocsin.hook({ types: ['promotion.request'], answers: [503, { status: 503, delayMs: 1_500 }] });
+    const hook = await tocsin.hook({ types: ['promotion.request'], answers: [503, { status: 503, delayMs: 2_500 }] });
     const event = await tocsin.post({ type: 'promotion.request' });
     await tocsin.receiver.waitForArrivals(2, { path: hook.path });
     const { workflowId } = (await tocsin.get(`/deliveries/${event['deliveries'][0].id}`)) as unknown as { workflowId: string };
@@ -107,7 +107,7 @@ describeWithTemporal('in Temporal', () => {
   });
 
   test('an operator’s terminate loses nothing: the relay gives the delivery a new run', async () => {
-    await tocsin.hook({ types: ['release.fail'], answers: [{ status: 503, headers: { 'retry-after': '1' } }] });
+    await tocsin.hook({ types: ['release.fail'], answers: [{ status: 503, headers: { 'retry-after': '2' } }] });
     const event = await tocsin.post({ type: 'release.fail' });
     const waiting = await tocsin.delivery(event, waits);
     await tocsin.client.workflow.getHandle(waiting['workflowId']).terminate('by mistake');
