@@ -8,7 +8,7 @@ import type { AttemptAnswer, DeliverInput, DeliverResult, RunState } from '../wo
 import { createAdmission, type Admission } from './admission.ts';
 import { auditAttempt, auditCancel } from './delivery-audit.ts';
 import type { Destination } from './destination.ts';
-import type { DeliveryDependencies } from './index.ts';
+import type { AttemptInput, DeliveryDependencies } from './dependencies.ts';
 import type { AttemptRecord, BegunMember } from './run-store.ts';
 import { describeMembers, type MemberProgress } from './run-details.ts';
 import { sendAttempt, type SentAttempt } from './send.ts';
@@ -22,8 +22,6 @@ const graceMs = 15_000;
 /** How soon to look again at a delivery that somebody else is attempting. */
 const fencedMs = 2_000;
 const longestTimeoutMs = 30_000;
-
-export type AttemptInput = DeliverInput & { lane: 'fast' | 'slow' };
 
 export function createDeliveryActivities(deps: DeliveryDependencies) {
   const admissions = new Map<string, Admission>();

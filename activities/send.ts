@@ -5,7 +5,7 @@ import type { FinishedAttempt } from '../db/queries/run.ts';
 import { captureDetail, captureRequestHeaders, captureResponse } from '../egress/capture.ts';
 import { perform } from '../egress/perform.ts';
 import type { Destination, Outgoing } from './destination.ts';
-import type { DeliveryDependencies } from './index.ts';
+import type { DeliveryDependencies } from './dependencies.ts';
 
 /** The columns of an attempt that sending fills. */
 export type AttemptRow = Partial<FinishedAttempt> & Pick<FinishedAttempt, 'durationMs'>;

@@ -21,7 +21,8 @@ import { registerSchedules } from '../temporal/schedules.ts';
 import { taskQueues } from '../workflows/messages.ts';
 import { createAbandonedCloser } from './abandoned.ts';
 import { createDestinations } from './destination.ts';
-import { createActivities, type AttemptReport } from './index.ts';
+import type { AttemptReport } from './dependencies.ts';
+import { createActivities } from './index.ts';
 import { createRunStore } from './run-store.ts';
 
 export interface WorkerProcess {

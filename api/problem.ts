@@ -74,7 +74,11 @@ function asKnown(error: unknown): DomainError {
     return new DomainError('duplicate_name', 'The name is taken.', { faults, cause: error });
   }
   if (isUnreachable(facts)) {
-    return new DomainError('unavailable', 'The database cannot be reached; nothing was changed.', { retryAfterSeconds: 1, cause: error });
+    return new DomainError(
+      'unavailable',
+      'The database cannot be reached. Whether this was done is not known: repeat it, with the same Idempotency-Key if it had one.',
+      { retryAfterSeconds: 1, cause: error },
+    );
   }
   return new DomainError('internal', '', { cause: error });
 }

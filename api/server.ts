@@ -32,6 +32,7 @@ export interface RunningApi {
 const poolMax = 12;
 const probeMs = 1_000;
 const stopMs = 10_000;
+const sweepMs = 50;
 
 /** Listens, and returns when requests are answered. @throws one clear sentence when the port is taken. */
 export async function startApi({ config, log, temporal, starter }: ApiOptions): Promise<RunningApi> {
@@ -98,9 +99,13 @@ export async function startApi({ config, log, temporal, starter }: ApiOptions): 
     url: `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`,
     async stop() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      // A connection that was busy a moment ago stays open for the client's next request; it is closed when it has been answered.
+      server.prependListener('request', (_request, response) => response.setHeader('Connection', 'close'));
       server.closeIdleConnections();
+      const sweep = setInterval(() => server.closeIdleConnections(), sweepMs);
       const timer = setTimeout(() => server.closeAllConnections(), stopMs);
       await closed;
+      clearInterval(sweep);
       clearTimeout(timer);
       await app.settled();
       await egress.close();
