@@ -296,7 +296,9 @@ export class Migration0003Delivery extends Migration {
       begin
         for grown in
           select c.oid::regclass as name from pg_class c join pg_stat_user_tables s on s.relid = c.oid
-            where c.relkind in ('r', 'p') and s.schemaname in ('public', 'audit') and s.n_live_tup > 200 and s.n_live_tup > 8 * c.reltuples
+            where (c.relname in ('event', 'decision', 'delivery', 'attempt', 'notification', 'leaf') or c.relname like 'entry%')
+              and s.schemaname in ('public', 'audit') and c.relkind = 'r'
+              and s.n_live_tup > 200 and s.n_live_tup > 8 * greatest(c.reltuples, 0)
         loop
           execute format('analyze %s', grown.name);
           analyzed := analyzed + 1;
