@@ -43,7 +43,12 @@ function report(message: GuardianMessage, exitCode?: number): void {
   else leave();
 }
 
-/** setpriv replaces itself by the server, so the pid is the server's own. */
+/**
+ * setpriv and the shell replace themselves by the next program, so the pid is the server's own. The shell closes the gap in which the
+ * guardian dies before setpriv has asked for the signal: its parent is another process by then, and it starts nothing.
+ */
 function bindToThisProcess(setpriv: string): [string, readonly string[]] {
-  return [setpriv, ['--pdeathsig', command.stopSignal.replace(/^SIG/, ''), '--', command.file, ...command.args]];
+  const onlyAsChild = '[ "$PPID" = "$0" ] && exec "$@"';
+  const signal = command.stopSignal.replace(/^SIG/, '');
+  return [setpriv, ['--pdeathsig', signal, '--', 'sh', '-c', onlyAsChild, `${process.pid}`, command.file, ...command.args]];
 }
