@@ -1,5 +1,10 @@
-/** How the text of one environment variable becomes a value. A parser throws a plain sentence fragment ("must be …"); it MUST NOT repeat the text, which may be a secret. */
+/**
+ * How the text of one environment variable becomes a value. A parser throws a plain sentence fragment ("must be …"); it MUST NOT
+ * repeat the text, which may be a secret.
+ */
 import { isIP } from 'node:net';
+import { apiKeyPattern } from './domain/api-key.ts';
+import { parseAllowList } from './egress/addresses.ts';
 
 export type Parse<T> = (text: string) => T;
 
@@ -43,13 +48,7 @@ export function durationMs(min: number, max: number): Parse<number> {
   return (value) => {
     const match = durationPattern.exec(value);
     if (match === null) throw new Error('must be an ISO 8601 duration such as PT30S, PT5M or PT4H');
-    const [weeks, days, hours, minutes, seconds] = match.slice(1).map((part) => Number(part ?? 0)) as [
-      number,
-      number,
-      number,
-      number,
-      number,
-    ];
+    const [weeks = 0, days = 0, hours = 0, minutes = 0, seconds = 0] = match.slice(1).map((part) => Number(part ?? 0));
     const ms = Math.round((((weeks * 7 + days) * 24 + hours) * 60 + minutes) * 60_000 + seconds * 1000);
     if (ms < min || ms > max) throw new Error(`must be a duration from ${min / 1000} to ${max / 1000} seconds`);
     return ms;
@@ -76,10 +75,22 @@ export function list<T>(member: Parse<T>, { min, max }: { min: number; max: numb
 /** An absolute URL with one of the schemes, given without a colon. Kept as text: drivers parse it their own way. */
 export function url(...schemes: string[]): Parse<string> {
   return (value) => {
-    if (!URL.canParse(value) || !schemes.includes(new URL(value).protocol.slice(0, -1)) || new URL(value).hostname === '')
+    const parsed = URL.parse(value);
+    if (parsed === null || !schemes.includes(parsed.protocol.slice(0, -1)) || parsed.hostname === '')
       throw new Error(`must be a URL beginning with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`);
+    if (!isPercentEncoded(parsed.username) || !isPercentEncoded(parsed.password))
+      throw new Error('must have its user and password percent-encoded: a % there is written %25');
     return value;
   };
+}
+
+function isPercentEncoded(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 const namePattern = /^(?!-)[\p{L}\p{N}_.-]{1,253}$/u;
@@ -102,15 +113,8 @@ export function hostAndPort(value: string): string {
 
 /** What the egress guard may be opened for: a CIDR block, a host or address, or one port of it. */
 export function egressTarget(value: string): string {
-  const [address = '', bits, ...rest] = value.split('/');
-  if (bits !== undefined) {
-    const family = isIP(address);
-    if (family === 0 || rest.length > 0 || !/^\d{1,3}$/.test(bits) || Number(bits) > (family === 4 ? 32 : 128))
-      throw new Error('must be a CIDR block such as 10.20.0.0/16, a host, or host:port');
-    return value;
-  }
-  if (isIP(value) !== 0 || !value.includes(':')) return host(value);
-  return hostAndPort(value);
+  if (parseAllowList([value]).faults.length > 0) throw new Error('must be a CIDR block such as 10.20.0.0/16, a host, or host:port');
+  return value;
 }
 
 /** A name of one word, as namespaces have. */
@@ -121,7 +125,7 @@ export function word(value: string): string {
 
 /** An API key a person chose. */
 export function apiKey(value: string): string {
-  if (!/^tsn_[A-Za-z0-9_-]{32,200}$/.test(value)) throw new Error('must be tsn_ and 32 to 200 letters, digits, hyphens or underscores');
+  if (!apiKeyPattern.test(value)) throw new Error('must be tsn_ and 32 to 200 letters, digits, hyphens or underscores');
   return value;
 }
 

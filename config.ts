@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import * as value from './config-values.ts';
+import type { EgressOptions } from './egress/guard.ts';
 import { logLevels } from './log.ts';
 
 type Setting<T> = { name: string; meaning: string; secret: boolean; fallback: string | undefined; parse: (text: string | undefined) => T };
@@ -80,7 +81,7 @@ const settings = {
     value.list(value.egressTarget, { min: 0, max: 256 }),
     'CIDR blocks, hosts and host:port that deliveries may reach although private',
   ),
-  egressProxy: optional('TOCSIN_EGRESS_PROXY', value.url('http', 'https'), 'CONNECT proxy for deliveries over HTTP', 'secret'),
+  egressProxy: optional('TOCSIN_EGRESS_PROXY', value.url('http', 'https'), 'CONNECT proxy for all deliveries, mail included', 'secret'),
   egressNoProxy: setting('NO_PROXY', '', value.list(value.text(300), { min: 0, max: 256 }), 'hosts and domains reached without that proxy'),
   deliveryRunMax: setting(
     'TOCSIN_DELIVERY_RUN_MAX',
@@ -152,7 +153,7 @@ export function readServerConfig(env: Environment): ServerConfig {
     faults.push('DATABASE_URL must be set: only npm start brings its own PostgreSQL.');
     if (!isGiven(env, 'TOCSIN_SECRET_KEYS')) faults.push(missingSecretKeys);
   }
-  if (!isGiven(env, 'TEMPORAL_ADDRESS')) faults.push('TEMPORAL_ADDRESS must be set: only npm start brings its own Temporal server.');
+  if (!isSet(env, 'TEMPORAL_ADDRESS')) faults.push('TEMPORAL_ADDRESS must be set: only npm start brings its own Temporal server.');
   if (databaseUrl === undefined || secretKeys === undefined || temporal.address === undefined || faults.length > 0)
     throw new ConfigError(faults);
   return Object.freeze({ ...config, databaseUrl, secretKeys, temporal: Object.freeze({ ...temporal, address: temporal.address }) });
@@ -223,20 +224,26 @@ export function renderSettings(): string {
   return ['| name | default | meaning |', '|---|---|---|', ...rows, ''].join('\n');
 }
 
-if (import.meta.main) process.stdout.write(renderSettings());
+/** The configuration in the terms of egress/: every process that judges destinations does it alike. */
+export function egressOptions(config: ServerConfig): Pick<EgressOptions, 'allow' | 'deniedTargets' | 'requireHttps' | 'proxy'> {
+  return { allow: config.egressAllow, deniedTargets: ownTargets(config), requireHttps: config.requireHttps, ...egressProxy(config) };
+}
 
 /** The proxy of deliveries, as egress/ takes it. */
-export function egressProxy({ egressProxy: url, egressNoProxy: noProxy }: Config): { proxy?: { url: string; noProxy: readonly string[] } } {
+function egressProxy({ egressProxy: url, egressNoProxy: noProxy }: Config): Pick<EgressOptions, 'proxy'> {
   return url === undefined ? {} : { proxy: { url, noProxy } };
 }
 
 /** Where a delivery must never go, whatever the operator allows. */
-export function ownTargets({ databaseUrl, temporal, host, port }: ServerConfig): Array<{ host: string; port: number }> {
+function ownTargets({ databaseUrl, temporal, host, port }: ServerConfig): EgressOptions['deniedTargets'] {
   const database = new URL(databaseUrl);
-  const [temporalHost = 'localhost', temporalPort = '7233'] = temporal.address.split(':');
+  // not at the first colon: an IPv6 address has several
+  const colon = temporal.address.lastIndexOf(':');
   return [
     { host: database.hostname, port: Number(database.port || 5432) },
-    { host: temporalHost, port: Number(temporalPort) },
+    { host: temporal.address.slice(0, colon), port: Number(temporal.address.slice(colon + 1)) },
     { host, port },
   ];
 }
+
+if (import.meta.main) process.stdout.write(renderSettings());

@@ -17,7 +17,7 @@ export const httpRequestSeconds = new Histogram({
 
 export const eventsTotal = new Counter({
   name: 'tocsin_events_total',
-  help: 'Events taken in, by outcome: accepted, duplicate, refused.',
+  help: 'Posted events, by outcome: accepted; refused; replayed: the first answer to an idempotency key was given again.',
   labelNames: ['outcome'] as const,
   registers,
 });
@@ -60,8 +60,8 @@ export const deliveriesTotal = new Counter({
 
 export const runStartsTotal = new Counter({
   name: 'tocsin_run_starts_total',
-  help: 'Delivery workflows started, by who started them (intake, relay, retry) and how (eager, queued, failed).',
-  labelNames: ['by', 'how'] as const,
+  help: 'Starts of delivery workflows: eager (on the worker of this process), queued, ended (it ran before), failed.',
+  labelNames: ['how'] as const,
   registers,
 });
 

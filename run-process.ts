@@ -15,6 +15,8 @@ export interface ProcessContext {
  * configuration. A second signal ends it at once.
  */
 export async function runProcess(start: (context: ProcessContext) => Promise<() => Promise<void>>): Promise<void> {
+  // Host names are resolved on libuv's threads, made at their first use; with its four a few dead name servers would stall everything.
+  process.env['UV_THREADPOOL_SIZE'] ??= '32';
   const stopping = new AbortController();
   let stop: (() => Promise<void>) | undefined;
 

@@ -1,3 +1,4 @@
+import { countOutcomes } from '../db/queries/delivery-outcomes.ts';
 import { cancelDeliveries } from '../db/queries/destination.ts';
 import { findRunMembers, type FinishedAttempt } from '../db/queries/run.ts';
 import { appendAudit } from '../db/audit-log.ts';
@@ -8,7 +9,7 @@ import type { AttemptAnswer, DeliverInput, DeliverResult, RunState } from '../wo
 import { createAdmission, type Admission } from './admission.ts';
 import { auditAttempt, auditCancel } from './delivery-audit.ts';
 import type { Destination } from './destination.ts';
-import type { AttemptInput, DeliveryDependencies } from './dependencies.ts';
+import type { AttemptInput, AttemptReport, DeliveryDependencies } from './dependencies.ts';
 import type { AttemptRecord, BegunMember } from './run-store.ts';
 import { describeMembers, type MemberProgress } from './run-details.ts';
 import { sendAttempt, type SentAttempt } from './send.ts';
@@ -48,6 +49,7 @@ export function createDeliveryActivities(deps: DeliveryDependencies) {
     const begunAt = Date.now();
     const begun = members.filter((member) => member.begun);
     const progress = new Map<string, MemberProgress>(members.map((member) => [member.deliveryId, progressOf(member)]));
+    const known = new Set([...(input.open ?? []), ...progress.keys()]);
     const mark = members[0]?.destination ?? null;
     if (begun.length > 0) {
       const destination = await deps.destinations.load(organizationId, mark!);
@@ -56,7 +58,14 @@ export function createDeliveryActivities(deps: DeliveryDependencies) {
       await cancelIfUnwanted(input, members, progress);
     }
     deps.onStep(input);
-    return answerOf([...progress.values()], Date.now());
+    const left = [...known].filter((id) => !progress.has(id));
+    return answerOf([...progress.values()], Date.now(), await endedElsewhere(input, left));
+  }
+
+  /** What ended without a step of the run: cancelled by a person, or with its destination. */
+  async function endedElsewhere({ organizationId, runId }: DeliverInput, ids: readonly string[]): Promise<DeliverResult> {
+    if (ids.length === 0) return noResult;
+    return inOrganization(deps.orm, organizationId, async (em) => countOutcomes(em, organizationId, { runId, ids }));
   }
 
   async function sendAll(work: {
@@ -68,15 +77,20 @@ export function createDeliveryActivities(deps: DeliveryDependencies) {
     progress: Map<string, MemberProgress>;
   }): Promise<void> {
     const { input, begun, begunAt, destination, admission, progress } = work;
-    let unrecorded: AttemptRecord[] = [];
+    let unrecorded: Array<{ record: AttemptRecord; report: Omit<AttemptReport, 'state'> }> = [];
     const recording: Array<Promise<void>> = [];
     const record = (): void => {
       if (unrecorded.length === 0) return;
-      const records = unrecorded;
+      const ended = unrecorded;
       unrecorded = [];
+      const records = ended.map((one) => one.record);
       recording.push(
         deps.store.finish(input.organizationId, records).then((states) => {
-          for (const { finished } of records) advance(progress, finished, states.get(finished.deliveryId));
+          for (const { report } of ended) {
+            const state = states.get(report.member.deliveryId);
+            advance(progress, report.finished, state);
+            deps.onAttempt({ ...report, state });
+          }
         }),
       );
     };
@@ -99,7 +113,7 @@ export function createDeliveryActivities(deps: DeliveryDependencies) {
     await Promise.all(recording);
   }
 
-  function recordOf(input: AttemptInput, destination: Destination, member: BegunMember, sent: SentAttempt | undefined): AttemptRecord {
+  function recordOf(input: AttemptInput, destination: Destination, member: BegunMember, sent: SentAttempt | undefined) {
     const finishedAt = Date.now();
     const result: SettleInput['result'] = sent?.classification ?? { outcome: 'not_sent' };
     const settlement = settleAttempt({
@@ -129,13 +143,13 @@ export function createDeliveryActivities(deps: DeliveryDependencies) {
         nextAttemptAt: waits?.nextAttemptAtMs ?? null,
       },
     };
-    deps.onAttempt({ input, member, destination, finished, reason: settlement.reason });
     const disable = sent?.classification.disableDestination;
-    return {
+    const record: AttemptRecord = {
       finished,
       audit: auditAttempt(input, destination, member, finished),
       disable: disable === undefined ? undefined : { kind: destination.kind, id: destination.id, name: destination.name, reason: disable },
     };
+    return { record, report: { input, member, destination, finished, reason: settlement.reason } };
   }
 
   /** Deliveries whose destination is gone or off, and those that somebody cancelled, end here instead of being sent. */
@@ -209,9 +223,14 @@ function advance(
     Object.assign(progress.get(deliveryId)!, { state, nextAttemptAt: next.nextAttemptAt, failure: describeFailure(errorCode, statusCode) });
 }
 
-/** What the workflow does next. It waits for the earliest of its open members; the others are then not due yet. */
-export function answerOf(members: readonly MemberProgress[], now: number): AttemptAnswer {
-  const count = (state: DeliveryState): number => members.filter((member) => member.state === state).length;
+const noResult: DeliverResult = { delivered: 0, failed: 0, cancelled: 0 };
+
+/**
+ * What the workflow does next. It waits for the earliest of its open members; the others are then not due yet.
+ * @param ended what ended besides the members
+ */
+export function answerOf(members: readonly MemberProgress[], now: number, ended: DeliverResult = noResult): AttemptAnswer {
+  const count = (state: keyof DeliverResult): number => members.filter((member) => member.state === state).length + ended[state];
   const settled: DeliverResult = { delivered: count('delivered'), failed: count('failed'), cancelled: count('cancelled') };
   const open = members.filter(({ state }) => state !== 'delivered' && state !== 'failed' && state !== 'cancelled');
   if (open.length === 0) return { kind: 'done', ...settled };
@@ -223,5 +242,6 @@ export function answerOf(members: readonly MemberProgress[], now: number): Attem
     : open.some((member) => member.state === 'retrying')
       ? 'retrying'
       : 'in_flight';
-  return { kind: 'wait', ...settled, ms: dueIn(first), state, ...describeMembers(first, members) };
+  const ids = open.map(({ deliveryId }) => deliveryId);
+  return { kind: 'wait', ...settled, ms: dueIn(first), state, open: ids, ...describeMembers(first, members) };
 }

@@ -2,6 +2,7 @@ import type { MikroORM } from '@mikro-orm/postgresql';
 import { appendAudit, auditStatements } from '../db/audit-log.ts';
 import { databaseFacts, isTransient } from '../db/failure.ts';
 import { pipelineInOrganization } from '../db/pipeline.ts';
+import { assertNoneCancelled, isCancelled } from '../db/queries/delivery-cancelled.ts';
 import { disableDestination, type DisabledDestination } from '../db/queries/destination.ts';
 import {
   beginRuns,
@@ -81,19 +82,28 @@ export function createRunStore({ orm, workerId, log }: RunStoreOptions): RunStor
       },
     });
 
-  const record = async (organizationId: string, records: readonly AttemptRecord[]): Promise<FinishedDelivery[]> => {
+  /** An entry names the state that its delivery takes: these are written hoping that nobody has cancelled what is to be tried again. */
+  const recordAtOnce = async (organizationId: string, records: readonly AttemptRecord[]): Promise<FinishedDelivery[]> => {
+    const retried = records.filter(({ finished }) => finished.next.state === 'retrying').map(({ finished }) => finished.deliveryId);
     const audit = auditStatements(records.map((one) => one.audit));
-    const [rows] = await pipelineInOrganization(orm, organizationId, [
-      finishAttempts(organizationId, records.map(finishedOf)),
-      ...audit.statements,
-    ]);
-    return rows as FinishedDelivery[];
+    try {
+      const [rows] = await pipelineInOrganization(orm, organizationId, [
+        finishAttempts(organizationId, records.map(finishedOf)),
+        ...(retried.length === 0 ? [] : [assertNoneCancelled(retried)]),
+        ...audit.statements,
+      ]);
+      return rows as FinishedDelivery[];
+    } catch (error) {
+      if (isCancelled(databaseFacts(error))) return recordInSteps(organizationId, records);
+      throw error;
+    }
   };
 
-  const recordAndDisable = async (organizationId: string, records: readonly AttemptRecord[]): Promise<FinishedDelivery[]> =>
+  const recordInSteps = async (organizationId: string, records: readonly AttemptRecord[]): Promise<FinishedDelivery[]> =>
     inOrganization(orm, organizationId, async (em) => {
       const { rows } = await finishAttempts(organizationId, records.map(finishedOf)).execute(em.getKysely());
-      const drafts = records.map((one) => one.audit);
+      const states = new Map(rows.map(({ id, state }) => [id, state]));
+      const drafts = records.map((one) => auditIn(one, states.get(one.finished.deliveryId)));
       for (const { disable } of records)
         if (disable !== undefined) drafts.push(...(await disableDestination(em, { ...disable, organizationId })));
       await appendAudit(em, drafts);
@@ -115,7 +125,7 @@ export function createRunStore({ orm, workerId, log }: RunStoreOptions): RunStor
   const untilRecorded = async (organizationId: string, records: readonly AttemptRecord[]): Promise<FinishedDelivery[]> => {
     for (let waitMs = retryFromMs; ; waitMs = Math.min(retryToMs, waitMs * 2)) {
       try {
-        return await (records.some(({ disable }) => disable) ? recordAndDisable : record)(organizationId, records);
+        return await (records.some(({ disable }) => disable) ? recordInSteps : recordAtOnce)(organizationId, records);
       } catch (error) {
         if (!isTransient(databaseFacts(error))) throw error;
         log.warn('delivery.record', { error, retryInMs: waitMs });
@@ -132,6 +142,11 @@ export function createRunStore({ orm, workerId, log }: RunStoreOptions): RunStor
 
 function finishedOf({ finished }: AttemptRecord): FinishedAttempt {
   return finished;
+}
+
+/** The entry as it is when the attempt left its delivery in `state`; undefined: another attempt decides that. */
+function auditIn({ audit }: AttemptRecord, state: DeliveryState | undefined): AuditDraft {
+  return state === undefined ? audit : { ...audit, details: { ...audit.details, state } };
 }
 
 function groupOf<G>(groups: Map<string, G>, organizationId: string, create: (organizationId: string) => G): G {

@@ -1,23 +1,24 @@
 import { fileURLToPath } from 'node:url';
 import type { MikroORM } from '@mikro-orm/postgresql';
 import { bundleWorkflowCode, type NativeConnection, Worker, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
-import { egressProxy, ownTargets, type ServerConfig } from '../config.ts';
+import { egressOptions, type ServerConfig } from '../config.ts';
 import { openDatabase } from '../db/mikro-orm.config.ts';
 import { reportLoop } from '../db/queries/relay.ts';
 import { createSecretBox } from '../db/secrets.ts';
 import { createSequencer } from '../db/sequencer.ts';
 import { holdWorkerLease } from '../db/worker-lease.ts';
 import { channelTypes } from '../domain/channel.ts';
+import { isTerminal } from '../domain/delivery.ts';
 import { newId } from '../domain/id.ts';
 import type { RetryConfiguration } from '../domain/retry.ts';
 import { createEgress, type Egress } from '../egress/guard.ts';
 import type { Logger } from '../log.ts';
-import { attemptSeconds, deliveriesTotal } from '../metrics.ts';
+import { attemptLatenessSeconds, attemptSeconds, deliveriesTotal } from '../metrics.ts';
 import { clientOver, type TemporalClient } from '../temporal/connection.ts';
 import { sdkLogger } from '../temporal/runtime.ts';
 import { startRelay } from '../temporal/relay.ts';
 import { createRunStarter, type RunStarter } from '../temporal/run-starter.ts';
-import { registerSchedules } from '../temporal/schedules.ts';
+import { keepSchedules } from '../temporal/schedules.ts';
 import { taskQueues } from '../workflows/messages.ts';
 import { createAbandonedCloser } from './abandoned.ts';
 import { createDestinations } from './destination.ts';
@@ -56,8 +57,6 @@ export async function bundleWorkflows(log?: Logger): Promise<WorkflowBundleWithS
 
 /** From the stop to giving up what is under way. */
 const sendGraceMs = 20_000;
-/** How often schedules that are missing are made. */
-const scheduleEveryMs = 10 * 60_000;
 const poolSizes = { app: 16, relay: 4, sequencer: 2 } as const;
 
 /** Everything a worker process runs: Temporal workers, relay, audit sequencer, lease. Any number of such processes work side by side. */
@@ -70,14 +69,7 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
   const temporal = clientOver(connection, config.temporal.namespace);
   const lease = await holdWorkerLease({ databaseUrl, workerId, instance: config.instance, log });
 
-  const egress = createEgress({
-    allow: config.egressAllow,
-    deniedTargets: ownTargets(config),
-    requireHttps: config.requireHttps,
-    now: Date.now,
-    log,
-    ...egressProxy(config),
-  });
+  const egress = createEgress({ ...egressOptions(config), log });
   const stopSending = new AbortController();
   const retry: RetryConfiguration = {
     standardSeconds: config.retryStandardSeconds,
@@ -153,11 +145,7 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
     report: async (detail) => reportLoop(relayOrm.em.fork(), 'sequencer', workerId, detail),
   });
   sequencer.start();
-  await registerSchedules(temporal);
-  // A Temporal server that lost its data has no schedules either, and nothing else would notice.
-  const scheduling = setInterval(() => {
-    registerSchedules(temporal, 'keep').catch((error: unknown) => log.warn('schedules', { error }));
-  }, scheduleEveryMs);
+  const schedules = await keepSchedules({ temporal, log });
 
   let stopping = false;
   const failed = Promise.race(runs).then(
@@ -175,7 +163,7 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
     isRunning: () => workers.every((worker) => worker.getState() === 'RUNNING'),
     async stop() {
       stopping = true;
-      clearInterval(scheduling);
+      schedules.stop();
       await relay.stop();
       await starter.stop();
       for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
@@ -191,10 +179,12 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
   };
 }
 
-function reportAttempt(log: Logger, workerId: string, { input, member, destination, finished, reason }: AttemptReport): void {
+function reportAttempt(log: Logger, workerId: string, { input, member, destination, finished, reason, state }: AttemptReport): void {
   const { outcome, durationMs, statusCode, errorCode, next } = finished;
   attemptSeconds.observe({ channel_type: input.channelType, outcome }, durationMs / 1_000);
-  if (next.nextAttemptAt === null) deliveriesTotal.inc({ channel_type: input.channelType, state: next.state });
+  const latenessMs = Math.max(0, finished.finishedAt - durationMs - (member.nextAttemptAt ?? finished.finishedAt));
+  attemptLatenessSeconds.observe(latenessMs / 1_000);
+  if (state !== undefined && isTerminal(state)) deliveriesTotal.inc({ channel_type: input.channelType, state });
   log.info('delivery.attempt', {
     organizationId: input.organizationId,
     eventId: member.eventId,
@@ -207,12 +197,12 @@ function reportAttempt(log: Logger, workerId: string, { input, member, destinati
     lane: input.lane,
     trigger: member.trigger,
     attempt: member.attempt,
-    latenessMs: Math.max(0, finished.finishedAt - durationMs - (member.nextAttemptAt ?? finished.finishedAt)),
+    latenessMs,
     outcome,
     statusCode,
     errorCode,
     durationMs,
-    state: next.state,
+    state,
     reason,
     nextAttemptAt: next.nextAttemptAt === null ? null : new Date(next.nextAttemptAt).toISOString(),
     possibleDuplicate: finished.possibleDuplicate,

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { LockMode } from '@mikro-orm/core';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { z } from 'zod';
@@ -8,6 +8,7 @@ import { MemberEntity } from '../db/entities/member.ts';
 import { ServiceAccountEntity } from '../db/entities/service-account.ts';
 import { apiKeyHint, apiKeyState, makeApiKey } from '../domain/api-key.ts';
 import { DomainError, notFound, validationFailed } from '../domain/errors.ts';
+import { sha256 } from '../domain/hash.ts';
 import { newId, toWireId } from '../domain/id.ts';
 import { permissions, rolePermissions } from '../domain/permission.ts';
 import type { Permission } from '../domain/permission.ts';
@@ -48,11 +49,6 @@ function presentApiKey(row: ApiKey, now: Date) {
     lastUsedAt: row.lastUsedAt?.toISOString() ?? null,
     createdAt: row.createdAt.toISOString(),
   };
-}
-
-/** The hash under which a key is stored and found. */
-export function hashApiKey(key: string): Buffer {
-  return createHash('sha256').update(key).digest();
 }
 
 interface Owner {
@@ -120,7 +116,7 @@ const createApiKey = endpoint({
         .union([wireId('user').transform((user) => ({ user })), wireId('service_account').transform((id) => ({ service_account: id }))])
         .optional()
         .meta({ description: 'Default: the caller.' }),
-      permissions: distinctOf(permissions, permissions.length).optional().meta({ description: 'Default: all that owner and caller have.' }),
+      permissions: distinctOf(permissions).optional().meta({ description: 'Default: all that owner and caller have.' }),
       expiresAt: time.optional().meta({ description: 'Default: never.' }),
     })
     .meta({ id: 'ApiKeyCreate' }),
@@ -138,7 +134,7 @@ const createApiKey = endpoint({
       name: body.name,
       ownerType: owner.type,
       ownerId: owner.id,
-      keyHash: hashApiKey(key),
+      keyHash: sha256(key),
       hint: apiKeyHint(key),
       permissions: choosePermissions(body.permissions, owner, principal),
       expiresAt: body.expiresAt ?? null,
@@ -227,7 +223,7 @@ const rotateApiKey = endpoint({
     const key = makeApiKey(randomBytes);
     row.previousKeyHash = graceSeconds > 0 ? row.keyHash : null;
     row.previousExpiresAt = graceSeconds > 0 ? new Date(now.getTime() + graceSeconds * 1000) : null;
-    row.keyHash = hashApiKey(key);
+    row.keyHash = sha256(key);
     row.hint = apiKeyHint(key);
     audit({ resource: { type: 'api_key', id: row.id, name: row.name }, details: { graceSeconds } });
     afterCommit(() => deps.authentication.forget());

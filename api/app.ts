@@ -5,7 +5,7 @@ import { httpRequestSeconds, renderMetrics } from '../metrics.ts';
 import { createBackground } from './background.ts';
 import type { Dependencies } from './dependencies.ts';
 import { renderDocs } from './docs.ts';
-import type { Endpoint } from './endpoint.ts';
+import { basePath, type Endpoint } from './endpoint.ts';
 import { beginExchange } from './exchange.ts';
 import type { Exchange } from './exchange.ts';
 import { describeApi } from './openapi.ts';
@@ -13,8 +13,6 @@ import { retryAfterSeconds, toProblem } from './problem.ts';
 import { createRefusals } from './refusals.ts';
 import { send, serve, auditHeader } from './serve.ts';
 import type { Reply, Server } from './serve.ts';
-
-export const basePath = '/api/v2';
 
 export interface AppOptions extends Dependencies {
   readonly endpoints: readonly Endpoint[];

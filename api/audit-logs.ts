@@ -1,10 +1,10 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { type AuditEntryRow, findAuditEntry, findCompanions, findPreviousChain, listAuditEntries } from '../db/queries/audit-entries.ts';
 import { canonicalize, type JsonValue } from '../domain/audit/canonical.ts';
 import { chainSeed } from '../domain/audit/chain.ts';
 import { notFound, validationFailed } from '../domain/errors.ts';
+import { sha256Hex } from '../domain/hash.ts';
 import { auditEntry, auditEntryDetail, presentAuditEntry, presentAuditEntryDetail } from './audit-entry.ts';
 import { auditFilterQuery, toAuditFilter } from './audit-filter.ts';
 import { auditIntegrityEndpoints } from './audit-integrity.ts';
@@ -117,7 +117,7 @@ async function presenterOf(em: EntityManager, organizationId: string, rows: read
 /** The same filter, however its parameters were ordered, gives the same text. */
 function hashFilter(query: object): string {
   const plain = JSON.parse(JSON.stringify(query)) as JsonValue;
-  return createHash('sha256').update(canonicalize(plain)).digest('base64url');
+  return sha256Hex(canonicalize(plain));
 }
 
 // the fixed paths first: an id would match them too

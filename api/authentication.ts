@@ -1,9 +1,9 @@
-import { hash } from 'node:crypto';
 import type { MikroORM } from '@mikro-orm/postgresql';
 import { sql } from 'kysely';
 import { inOrganization } from '../db/tenant.ts';
 import { ApiKeyEntity } from '../db/entities/api-key.ts';
 import { apiKeyPattern, apiKeyState } from '../domain/api-key.ts';
+import { sha256Hex } from '../domain/hash.ts';
 import { effectivePermissions, rolePermissions } from '../domain/permission.ts';
 import type { Role } from '../domain/permission.ts';
 import type { Logger } from '../log.ts';
@@ -48,7 +48,7 @@ export function createAuthentication({ orm, log }: { orm: MikroORM; log: Logger 
   const usedAtMs = new Map<string, number>();
 
   function find(token: string, now: Date): Promise<Found> {
-    const digest = hash('sha256', token, 'hex');
+    const digest = sha256Hex(token);
     const cached = cache.get(digest);
     if (cached !== undefined && cached.untilMs > now.getTime()) return cached.found;
     if (cache.size >= cacheMax) cache.clear();

@@ -76,7 +76,7 @@ function parseJson(text: string): unknown {
 }
 
 function tooLarge(limit: number): DomainError {
-  return new DomainError('payload_too_large', `The body may have ${limit} bytes.`);
+  return new DomainError('payload_too_large', `The body may have at most ${limit} bytes.`);
 }
 
 function unsupported(detail: string): DomainError {

@@ -80,7 +80,7 @@ export function storeSettings(row: ChannelRow, settings: Record<string, unknown>
   row.secrets = Object.keys(split.secrets).length === 0 ? null : secrets.seal(JSON.stringify(split.secrets), channelSecretsPlace(row));
 }
 
-/** The secret settings of a channel. */
+/** The secret settings of a channel. @throws SecretUnavailableError when no key of this process opens them */
 export function openSecrets(row: ChannelRow, secrets: SecretBox): Record<string, unknown> {
   if (row.secrets === null || row.secrets === undefined) return {};
   return JSON.parse(secrets.open(row.secrets, channelSecretsPlace(row))) as Record<string, unknown>;

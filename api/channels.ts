@@ -8,6 +8,7 @@ import type { ChannelRow } from '../db/entities/channel.ts';
 import { RuleEntity } from '../db/entities/rule.ts';
 import { cancelOpenDeliveries } from '../db/queries/destination.ts';
 import { purgeDeliveries } from '../db/queries/purge-deliveries.ts';
+import { changedNames } from '../domain/audit/diff.ts';
 import { channelTypes } from '../domain/channel.ts';
 import { DomainError, notFound } from '../domain/errors.ts';
 import { newId, toWireId } from '../domain/id.ts';
@@ -20,14 +21,14 @@ import { retryPolicy } from './retry-policy.ts';
 import { idParams, listOf, resourceName } from './schema.ts';
 import { assertVersion, versionHeaders } from './version.ts';
 
-export async function findChannel(em: EntityManager, organizationId: string, id: string): Promise<ChannelRow> {
-  const row = await em.findOne(ChannelEntity, { orgId: organizationId, id, deletedAt: null });
-  if (row === null) throw notFound();
-  return row;
-}
-
-async function lockChannel(em: EntityManager, organizationId: string, id: string): Promise<ChannelRow> {
-  const row = await em.findOne(ChannelEntity, { orgId: organizationId, id, deletedAt: null }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+/** A channel of the organization that is not deleted; throws `not_found`. */
+export async function findChannel(
+  em: EntityManager,
+  organizationId: string,
+  id: string,
+  lockMode: LockMode = LockMode.NONE,
+): Promise<ChannelRow> {
+  const row = await em.findOne(ChannelEntity, { orgId: organizationId, id, deletedAt: null }, { lockMode });
   if (row === null) throw notFound();
   return row;
 }
@@ -166,7 +167,7 @@ const updateChannel = endpoint({
     .meta({ id: 'ChannelPatch' }),
   responses: { 200: { description: 'The channel as it is now.', schema: shownChannel } },
   handler: async ({ em, principal, input: { params, body }, ifMatch, now, audit, deps }) => {
-    const row = await lockChannel(em, principal.organizationId, params.id);
+    const row = await findChannel(em, principal.organizationId, params.id, LockMode.PESSIMISTIC_WRITE);
     assertVersion(row, ifMatch);
     const before = presentChannel(row);
     row.name = body.name ?? row.name;
@@ -179,7 +180,10 @@ const updateChannel = endpoint({
     row.version += 1;
     row.updatedAt = now;
     const after = presentChannel(row);
-    audit({ resource: { type: 'channel', id: row.id, name: row.name }, before, after });
+    // a secret that was given counts as changed, whatever its hints show
+    const secrets = channelAdapters[after.type].secretFields.filter((field) => body.settings !== undefined && field in body.settings);
+    const changed = [...changedNames(before, after), ...(secrets.length === 0 ? [] : ['settings'])];
+    audit({ resource: { type: 'channel', id: row.id, name: row.name }, before, after, changed });
     return { body: after, headers: versionHeaders(row) };
   },
 });
@@ -198,7 +202,7 @@ const deleteChannel = endpoint({
   responses: { 204: { description: 'Deleted.' } },
   handler: async ({ em, principal, input: { params, query }, ifMatch, now, audit, afterCommit, deps }) => {
     const { organizationId } = principal;
-    const row = await lockChannel(em, organizationId, params.id);
+    const row = await findChannel(em, organizationId, params.id, LockMode.PESSIMISTIC_WRITE);
     assertVersion(row, ifMatch);
     const rules = await em.find(
       RuleEntity,

@@ -5,13 +5,13 @@ import { ChannelEntity } from '../db/entities/channel.ts';
 import { DeliveryEntity } from '../db/entities/delivery.ts';
 import type { DeliveryRow } from '../db/entities/delivery.ts';
 import { WebhookEntity } from '../db/entities/webhook.ts';
-import { deliveryStates, terminalStates, type DeliveryState } from '../domain/delivery.ts';
+import { deliveryStates, isTerminal, type DeliveryState } from '../domain/delivery.ts';
 import { notFound } from '../domain/errors.ts';
 import { fromWireId } from '../domain/id.ts';
 import { deliveryWithAttempts, presentAttempt, presentDelivery, shownDelivery } from './delivery-fields.ts';
 import { endpoint } from './endpoint.ts';
 import type { TransactionContext } from './endpoint.ts';
-import { openPageById, pageOf, pageQuery } from './paging.ts';
+import { openPageById, pageOf, pageQuery, within } from './paging.ts';
 import { idParams, listOf, text, time } from './schema.ts';
 import { findWebhook } from './webhooks.ts';
 
@@ -25,14 +25,13 @@ const destinationId = z
   })
   .meta({ description: 'A webhook or channel.' });
 
-const filters = {
+const deliveryFilters = z.strictObject({
   ...pageQuery,
   status: listOf(z.enum(deliveryStates)).optional(),
   eventType: listOf(text(1, 100)).optional(),
   from: time.optional().meta({ description: 'Made at this time or later.' }),
   to: time.optional().meta({ description: 'Made before this time.' }),
-};
-const deliveryFilters = z.strictObject(filters);
+});
 
 /** Names of the destinations of these deliveries, by UUID. */
 export async function readDestinationNames(
@@ -53,7 +52,7 @@ export async function readDestinationNames(
 function whereStatus(states: readonly DeliveryState[]) {
   const state = { state: { $in: [...states] } };
   if (states.every((one) => one === 'failed' || one === 'cancelled')) return { ...state, undeliveredAt: { $ne: null } };
-  if (states.every((one) => !(terminalStates as readonly DeliveryState[]).includes(one))) return { ...state, finishedAt: null };
+  if (!states.some(isTerminal)) return { ...state, finishedAt: null };
   return state;
 }
 
@@ -69,9 +68,7 @@ async function listPage({ em, principal, deps }: ListContext, query: z.output<ty
       ...(destination === undefined ? {} : { destinationId: destination }),
       ...(query.status === undefined ? {} : whereStatus(query.status)),
       ...(query.eventType === undefined ? {} : { eventType: { $in: query.eventType } }),
-      ...(query.from === undefined && query.to === undefined
-        ? {}
-        : { createdAt: { ...(query.from && { $gte: query.from }), ...(query.to && { $lt: query.to }) } }),
+      ...within('createdAt', query),
       ...page.where,
     },
     page.options,

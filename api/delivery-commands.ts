@@ -6,7 +6,7 @@ import { DeliveryEntity } from '../db/entities/delivery.ts';
 import type { DeliveryRow } from '../db/entities/delivery.ts';
 import { EventEntity } from '../db/entities/event.ts';
 import { WebhookEntity } from '../db/entities/webhook.ts';
-import { nextState, terminalStates } from '../domain/delivery.ts';
+import { isTerminal, nextState } from '../domain/delivery.ts';
 import type { RefusedChange } from '../domain/delivery.ts';
 import { DomainError, notFound } from '../domain/errors.ts';
 import { toWireId } from '../domain/id.ts';
@@ -69,8 +69,6 @@ function toChanged(row: DeliveryRow): ChangedDelivery {
   };
 }
 
-const isTerminal = (state: DeliveryRow['state']) => terminalStates.some((terminal) => terminal === state);
-
 const retryDelivery = endpoint({
   name: 'delivery.retry',
   method: 'post',
@@ -97,6 +95,8 @@ const retryDelivery = endpoint({
       row.cycle += 1;
       row.runId = null;
     }
+    // Sent again, it goes to everybody, also to whom a mail has reached already.
+    if (row.state === 'delivered') row.providerRef = null;
     row.state = next.to;
     row.schedulePos = 0;
     row.attemptCount = 0;
@@ -134,12 +134,13 @@ const cancelDelivery = endpoint({
       row.undeliveredAt = now;
       row.nextAttemptAt = null;
       row.holdReason = null;
+      if (row.runId !== null) afterCommit(() => deps.wakeDelivery(toChanged(row)));
     } else if (next.refused === 'delivery_in_flight') {
+      // Its run is in the middle of a step and settles it at the end: a signal would only have Temporal repeat that step.
       row.cancelRequested = true;
     } else {
       throw refuse(next.refused);
     }
-    if (row.runId !== null) afterCommit(() => deps.wakeDelivery(toChanged(row)));
     return { body: await present(em, row) };
   },
 });

@@ -14,7 +14,7 @@ export interface Dependencies {
   readonly authentication: Authentication;
   readonly intake: Intake;
   /** What may be saved as a destination. */
-  readonly destinations: Pick<Egress, 'checkUrl' | 'checkMailHost' | 'allowsHost' | 'vetUrl'>;
+  readonly destinations: Pick<Egress, 'checkUrl' | 'checkMailHost' | 'allowsUrl' | 'vetUrl'>;
   /** Makes one attempt at a destination, outside its history, and waits for the answer. Rejects with `unavailable` without Temporal. */
   testDestination(destination: TestedDestination): Promise<DestinationTest>;
   /**

@@ -27,6 +27,8 @@ const testResult = z
 
 const perMinute = 10;
 const windowMs = 60_000;
+/** Beyond this many destinations all are forgotten, so that the memory stays small. */
+const remembered = 10_000;
 /** Times of the last tests of each destination; a test is a request to somebody else's server. */
 const recentTests = new Map<string, number[]>();
 
@@ -36,7 +38,7 @@ function admitTest(id: string, nowMs: number): void {
     const retryAfterSeconds = Math.ceil((recent[0]! + windowMs - nowMs) / 1000);
     throw new DomainError('rate_limited', `A destination can be tested ${perMinute} times a minute.`, { retryAfterSeconds });
   }
-  if (recentTests.size >= 10_000) recentTests.clear();
+  if (recentTests.size >= remembered) recentTests.clear();
   recentTests.set(id, [...recent, nowMs]);
 }
 

@@ -7,6 +7,9 @@ import type { Principal } from './authorization.ts';
 import type { Dependencies } from './dependencies.ts';
 import { parseInput } from './validation.ts';
 
+/** Where the API is mounted. */
+export const basePath = '/api/v2';
+
 /** One operation of the API. What is written here is served, documented (openapi.json) and, when it changes something, audited. */
 export interface EndpointDefinition<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, C> {
   /** `webhook.rotate_secret`: the operation id, and the audit action unless the handler names another. */
@@ -118,16 +121,7 @@ export type Endpoint = Metadata &
 export function endpoint<P extends z.ZodType = z.ZodUndefined, Q extends z.ZodType = z.ZodUndefined, B extends z.ZodType = z.ZodUndefined>(
   definition: EndpointDefinition<P, Q, B, TransactionContext>,
 ): Endpoint {
-  const { handler, ...metadata } = definition;
-  return {
-    ...metadata,
-    audited: definition.audited ?? definition.method !== 'get',
-    transaction: 'request',
-    prepare(raw, faults) {
-      const input = parseInput(definition, raw, faults);
-      return (context) => handler({ ...context, input });
-    },
-  };
+  return { ...closeTypes(definition), transaction: 'request' };
 }
 
 /** Defines an endpoint that manages its own transactions: for group commit and for what must not hold one open while it waits. */
@@ -136,14 +130,18 @@ export function ownTransactionEndpoint<
   Q extends z.ZodType = z.ZodUndefined,
   B extends z.ZodType = z.ZodUndefined,
 >(definition: EndpointDefinition<P, Q, B, OwnTransactionContext>): Endpoint {
+  return { ...closeTypes(definition), transaction: 'own' };
+}
+
+/** The definition with its schemas and its handler joined: from here on nobody needs to know the types of its input. */
+function closeTypes<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, C>(definition: EndpointDefinition<P, Q, B, C>) {
   const { handler, ...metadata } = definition;
   return {
     ...metadata,
     audited: definition.audited ?? definition.method !== 'get',
-    transaction: 'own',
-    prepare(raw, faults) {
+    prepare(raw: RawInput, faults: readonly Fault[]) {
       const input = parseInput(definition, raw, faults);
-      return (context) => handler({ ...context, input });
+      return (context: C) => handler({ ...context, input });
     },
   };
 }

@@ -11,7 +11,7 @@ import { toWireId } from '../domain/id.ts';
 import { severities } from '../domain/severity.ts';
 import { endpoint } from './endpoint.ts';
 import { presentReference, presentTarget } from './events.ts';
-import { openPageById, pageOf, pageQuery } from './paging.ts';
+import { openPageById, pageOf, pageQuery, within } from './paging.ts';
 import { idParams, presentedId, presentedTime, text, time, wireId } from './schema.ts';
 
 const summary = z
@@ -82,8 +82,7 @@ const listEvents = endpoint({
   responses: { 200: { description: 'A page of events.', schema: pageOf(summary) } },
   handler: async ({ em, principal, input: { query }, ...context }) => {
     const page = openPageById({ ...context, principal }, query, 'event.list');
-    const { type, category, severity, projectId, from, to } = query;
-    const acceptedAt = { ...(from === undefined ? {} : { $gte: from }), ...(to === undefined ? {} : { $lt: to }) };
+    const { type, category, severity, projectId } = query;
     const rows = await em.find(
       EventEntity,
       {
@@ -92,7 +91,7 @@ const listEvents = endpoint({
         ...(category === undefined ? {} : { category }),
         ...(severity === undefined ? {} : { severity }),
         ...(projectId === undefined ? {} : { projectId }),
-        ...(from === undefined && to === undefined ? {} : { acceptedAt }),
+        ...within('acceptedAt', query),
         ...page.where,
       },
       page.options,
@@ -101,8 +100,8 @@ const listEvents = endpoint({
   },
 });
 
-const getEvent = endpoint({
-  name: 'event.get',
+const readEvent = endpoint({
+  name: 'event.view',
   method: 'get',
   path: '/events/{id}',
   tag: 'Events',
@@ -143,7 +142,7 @@ const getEvent = endpoint({
           attemptCount: delivery.attemptCount,
         })),
         escalation: null,
-        auditEntries: await findAuditEntries(em, row.id),
+        auditEntries: await findAuditEntries(em, organizationId, row.id),
       },
     };
   },
@@ -200,7 +199,7 @@ const listEventTypes = endpoint({
   }),
 });
 
-export const eventListEndpoints = [listEvents, getEvent, listEventTypes];
+export const eventListEndpoints = [listEvents, readEvent, listEventTypes];
 
 function presentSummary(row: EventRow) {
   return {
@@ -238,9 +237,10 @@ function channelTypeOf({ targetKind, targetId, reason }: DecisionRow, channelTyp
   return targetId && reason !== 'destination_deleted' ? (channelTypes.get(targetId) ?? null) : null;
 }
 
-async function findAuditEntries(em: EntityManager, eventId: string) {
-  const { rows } = await sql<{ id: string; action: string; status: string; recordedAt: Date }>`
-    select id, action, status, recorded_at as "recordedAt" from audit.entry where correlation_id = ${eventId}
+async function findAuditEntries(em: EntityManager, organizationId: string, eventId: string) {
+  const { rows } = await sql<{ id: string; action: string; status: string; recordedAt: string }>`
+    select id, action, status, recorded_at as "recordedAt" from audit.entry
+      where org_id = ${organizationId} and correlation_id = ${eventId}
       order by recorded_at, id limit ${maxAuditEntries}
   `.execute(em.getKysely());
   return rows.map(({ id, action, status, recordedAt }) => ({

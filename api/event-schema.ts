@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { eventTypes, findEventType } from '../domain/event-type.ts';
+import { findEventType } from '../domain/event-type.ts';
 import { findSeverity, severities } from '../domain/severity.ts';
 import { distinct, isStorable, prose, text, time, wireId } from './schema.ts';
 
@@ -125,6 +125,3 @@ export type PostedEvent = z.output<typeof postedEvent>;
 export function isTooFarAhead(posted: PostedEvent, now: Date): boolean {
   return posted.occurredAt !== undefined && posted.occurredAt.getTime() > now.getTime() + maxAheadMs;
 }
-
-/** Names that a query may filter by: canonical types. */
-export const knownEventTypes = eventTypes.map(({ type }) => type);

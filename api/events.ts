@@ -8,7 +8,7 @@ import type { Decision } from '../domain/routing.ts';
 import { endpoint, ownTransactionEndpoint, type OwnTransactionContext } from './endpoint.ts';
 import { isTooFarAhead, postedEvent, type PostedEvent } from './event-schema.ts';
 import { hashRequest, type StoredAnswer } from './idempotency.ts';
-import type { DraftEvent, IntakeOutcome } from './intake.ts';
+import type { DraftEvent, IntakeOutcome } from './intake-work.ts';
 import { toProblem } from './problem.ts';
 import { auditHeader } from './serve.ts';
 import { presentedId, presentedTime, time, wireId } from './schema.ts';

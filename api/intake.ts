@@ -2,43 +2,25 @@ import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import { appendAudit, auditStatements } from '../db/audit-log.ts';
 import { databaseFacts, isUnreachable } from '../db/failure.ts';
 import { pipelineInOrganization } from '../db/pipeline.ts';
-import { insertIntake, type IntakeDelivery, type IntakeRecord } from '../db/queries/intake.ts';
-import { areFactsStale, assertFacts, createFactsCache, type OrganizationFacts } from '../db/queries/routing-facts.ts';
+import { insertIntake } from '../db/queries/intake.ts';
+import { areFactsStale, assertFacts, createFactsCache } from '../db/queries/routing-facts.ts';
 import type { SecretBox } from '../db/secrets.ts';
 import { inOrganization } from '../db/tenant.ts';
-import { renderEventBody } from '../channels/webhook.ts';
-import type { AuditDraft } from '../domain/audit/entry.ts';
-import { DomainError } from '../domain/errors.ts';
-import type { AcceptedEvent } from '../domain/event.ts';
 import { groupCommit } from '../domain/group-commit.ts';
-import { newId } from '../domain/id.ts';
-import { decide, type Decision } from '../domain/routing.ts';
-import type { UnownedDelivery } from '../db/queries/unowned.ts';
+import { decisionsTotal, eventsTotal, intakeGroupSize } from '../metrics.ts';
 import type { RunStarter } from '../temporal/run-starter.ts';
-import type { AuditTrail } from './audit-trail.ts';
-import type { Principal } from './authorization.ts';
 import { areKeysTaken, claimIdempotencyKey, storeAnswer, takeIdempotencyKeys, type StoredAnswer } from './idempotency.ts';
-
-/** What one request posts: one event, or a batch whose members stand or fall alone. */
-export interface IntakeRequest {
-  principal: Principal;
-  now: Date;
-  trail: AuditTrail;
-  /** All but what intake itself decides; made with `draftEvent`. */
-  events: readonly DraftEvent[];
-  idempotency?: {
-    key: string;
-    requestHash: Buffer;
-    answer: (outcomes: readonly IntakeOutcome[], entryIds: readonly string[]) => StoredAnswer;
-  };
-}
-
-/** An event before it has been accepted. */
-export type DraftEvent = Omit<AcceptedEvent, 'id' | 'organizationId' | 'acceptedAt'>;
-
-export type IntakeOutcome = { event: AcceptedEvent; decisions: Decision[] } | { error: DomainError };
-
-export type IntakeResult = { outcomes: IntakeOutcome[]; entryIds: string[] } | { replay: StoredAnswer };
+import {
+  type DraftEvent,
+  giveEntryIds,
+  type IntakeOutcome,
+  type IntakeRequest,
+  type IntakeResult,
+  type IntakeWork,
+  route,
+  routeAll,
+  unownedOf,
+} from './intake-work.ts';
 
 export interface Intake {
   /** Resolves when everything is committed: an accepted event is never lost from then on, whatever crashes. */
@@ -53,7 +35,7 @@ export interface IntakeOptions {
   starter: Pick<RunStarter, 'offer'>;
 }
 
-/** Events of one transaction, and transactions of one organization under way at once (measured: two keep the database busy). */
+/** Events of one transaction, and transactions of one organization under way at once: with one, what arrives meanwhile makes a larger group. */
 const maxGroupEvents = 100;
 const maxTransactions = 1;
 /** How often a transaction is made anew because the configuration changed under it. */
@@ -110,6 +92,7 @@ export function createIntake({ orm, secrets, starter }: IntakeOptions): Intake {
       (await commitInOnePiece(organizationId, requests)) ??
       (await inOrganization(orm, organizationId, async (em) => commitKeyed(em, organizationId, requests)));
     starter.offer(work.records.flatMap((record) => unownedOf(organizationId, record)));
+    count(work);
     return work.results;
   };
 
@@ -117,7 +100,7 @@ export function createIntake({ orm, secrets, starter }: IntakeOptions): Intake {
    * With the facts at hand the whole transaction is known beforehand, answers included. Should the facts be stale, it fails as a whole and is
    * made anew. @returns undefined when an idempotency key is taken: then the transaction has to ask first
    */
-  const commitInOnePiece = async (organizationId: string, requests: readonly IntakeRequest[]): Promise<Work | undefined> => {
+  const commitInOnePiece = async (organizationId: string, requests: readonly IntakeRequest[]): Promise<IntakeWork | undefined> => {
     for (let tries = 1; ; tries += 1) {
       const current = tries === 1 ? facts.recall(organizationId) : undefined;
       const known = current ?? (await inOrganization(orm, organizationId, async (em) => facts.read(em, organizationId)));
@@ -148,7 +131,7 @@ export function createIntake({ orm, secrets, starter }: IntakeOptions): Intake {
   };
 
   /** Idempotency keys are asked for first, and their answers kept, in the same transaction. */
-  const commitKeyed = async (em: EntityManager, organizationId: string, requests: readonly IntakeRequest[]): Promise<Work> => {
+  const commitKeyed = async (em: EntityManager, organizationId: string, requests: readonly IntakeRequest[]): Promise<IntakeWork> => {
     const replays = await claimKeys(em, requests);
     const work = routeAll(organizationId, requests, replays, await facts.read(em, organizationId));
     if (work.records.length > 0) await insertIntake(organizationId, work.records).execute(em.getKysely());
@@ -192,6 +175,15 @@ function keyOf({ principal, idempotency }: IntakeRequest): string | undefined {
   return idempotency === undefined ? undefined : `${principal.id} ${idempotency.key}`;
 }
 
+function count({ results, records }: IntakeWork): void {
+  for (const result of results) {
+    if ('replay' in result) eventsTotal.inc({ outcome: 'replayed' });
+    else for (const outcome of result.outcomes) eventsTotal.inc({ outcome: 'error' in outcome ? 'refused' : 'accepted' });
+  }
+  if (records.length > 0) intakeGroupSize.observe(records.length);
+  for (const { decisions } of records) for (const { verdict, reason } of decisions) decisionsTotal.inc({ verdict, reason });
+}
+
 /** A second request with the same key must see the first one committed. */
 function firstOfEachKey(requests: readonly IntakeRequest[]): IntakeRequest[] {
   const seen = new Set<string>();
@@ -202,113 +194,4 @@ function firstOfEachKey(requests: readonly IntakeRequest[]): IntakeRequest[] {
     seen.add(key);
     return isFirst;
   });
-}
-
-/** What a transaction is about to write, and what it will answer. */
-interface Work {
-  results: IntakeResult[];
-  records: IntakeRecord[];
-  drafts: AuditDraft[];
-}
-
-function routeAll(
-  organizationId: string,
-  requests: readonly IntakeRequest[],
-  replays: ReadonlyMap<IntakeRequest, StoredAnswer>,
-  facts: OrganizationFacts,
-): Work {
-  const work: Work = { results: [], records: [], drafts: [] };
-  for (const request of requests) {
-    const replay = replays.get(request);
-    if (replay !== undefined) {
-      work.results.push({ replay });
-      continue;
-    }
-    const outcomes = request.events.map((draft) => route(organizationId, draft, request.now, facts));
-    work.results.push({ outcomes, entryIds: [] });
-    for (const outcome of outcomes) {
-      if ('error' in outcome) continue;
-      work.records.push(recordOf(outcome, request.principal));
-      work.drafts.push(request.trail.complete(auditPart(outcome), 202));
-    }
-  }
-  return work;
-}
-
-/** One entry per accepted event, in the order of the events. */
-function giveEntryIds(results: readonly IntakeResult[], entryIds: readonly string[]): void {
-  let taken = 0;
-  for (const result of results) {
-    if ('replay' in result) continue;
-    const own = result.outcomes.filter((outcome) => !('error' in outcome)).length;
-    result.entryIds = entryIds.slice(taken, (taken += own));
-  }
-}
-
-function unownedOf(organizationId: string, { event, deliveries }: IntakeRecord): UnownedDelivery[] {
-  return deliveries
-    .filter(({ state }) => state === 'pending')
-    .map(({ id, destinationKind, destinationId, channelType }) => ({
-      id,
-      organizationId,
-      destinationKind,
-      destinationId,
-      channelType,
-      eventType: event.type,
-      runSeq: 0,
-    }));
-}
-
-function route(organizationId: string, draft: DraftEvent, at: Date, facts: OrganizationFacts): IntakeOutcome {
-  if (draft.projectId !== null && !facts.projectIds.has(draft.projectId)) {
-    return { error: new DomainError('project_not_found', 'The project is not one of this organization.') };
-  }
-  const acceptedAt = at.getTime();
-  const event: AcceptedEvent = { ...draft, id: newId(acceptedAt), organizationId, acceptedAt };
-  return { event, decisions: decide(event, facts.routing) };
-}
-
-function recordOf({ event, decisions }: { event: AcceptedEvent; decisions: Decision[] }, principal: Principal): IntakeRecord {
-  const deliveries: IntakeDelivery[] = [];
-  const notifications: IntakeRecord['notifications'] = [];
-  const recorded = decisions.map((decision) => {
-    const { target, verdict } = decision;
-    let deliveryId: string | null = null;
-    if (verdict === 'send' && (target.kind === 'webhook' || target.kind === 'channel')) {
-      deliveryId = newId(event.acceptedAt);
-      const channelType = target.channelType!;
-      deliveries.push({
-        id: deliveryId,
-        destinationKind: target.kind,
-        destinationId: target.id!,
-        channelType,
-        // An in-app channel's message is the notification written with the event.
-        state: channelType === 'in_app' ? 'delivered' : 'pending',
-      });
-    } else if (verdict === 'send') {
-      notifications.push({ id: newId(event.acceptedAt), userId: target.kind === 'user' ? target.id : null });
-    }
-    return { ...decision, deliveryId };
-  });
-  return {
-    event,
-    principal: { type: principal.type, id: principal.id },
-    body: deliveries.some(({ destinationKind }) => destinationKind === 'webhook') ? renderEventBody(event) : null,
-    decisions: recorded,
-    deliveries,
-    notifications,
-  };
-}
-
-function auditPart({ event, decisions }: { event: AcceptedEvent; decisions: Decision[] }) {
-  const sent = decisions.filter(({ verdict }) => verdict === 'send').length;
-  return {
-    action: 'event.ingest',
-    resource: { type: 'event', id: event.id },
-    projectId: event.projectId ?? undefined,
-    tenantId: event.tenantId ?? undefined,
-    gitCommitSha: event.gitCommitSha ?? undefined,
-    correlation: { eventId: event.id },
-    details: { eventType: event.type, severity: event.severity, sent, suppressed: decisions.length - sent },
-  };
 }

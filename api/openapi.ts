@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { errorCodes } from '../domain/errors.ts';
 import type { ErrorCode } from '../domain/errors.ts';
-import type { Endpoint } from './endpoint.ts';
+import { basePath, type Endpoint } from './endpoint.ts';
+import { idempotencyHours } from './idempotency.ts';
 import { problems } from './problem.ts';
 
 /** A JSON value of the description; its shape is OpenAPI 3.1's business, not ours. */
@@ -24,7 +25,7 @@ export function describeApi(endpoints: readonly Endpoint[]): JsonObject {
       description: 'Notifications, durable deliveries and a tamper-evident audit log.',
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
-    servers: [{ url: '/api/v2' }],
+    servers: [{ url: basePath }],
     security: [{ bearer: [] }],
     tags: [...new Set(endpoints.map(({ tag }) => tag))].map((name) => ({ name })),
     paths,
@@ -102,7 +103,10 @@ function describeParameters(endpoint: Endpoint, schemas: JsonObject): Json[] {
   }
   if (endpoint.idempotent === true) {
     parameters.push(
-      headerParameter('Idempotency-Key', 'Repeating a request with the same key within 24 hours gets the first answer again.'),
+      headerParameter(
+        'Idempotency-Key',
+        `Repeating a request with the same key within ${idempotencyHours} hours gets the first answer again.`,
+      ),
     );
   }
   if (endpoint.conditional === true)

@@ -8,17 +8,16 @@ import { endpoint } from './endpoint.ts';
 import { email, presentedId, presentedTime, resourceName } from './schema.ts';
 import { assertVersion, versionHeaders } from './version.ts';
 
+const auditAttempts = z.enum(['every', 'terminal']);
+
 const settings = z.strictObject({
   fallbackEmail: email.optional().meta({ description: 'Receives what would otherwise reach nobody.' }),
-  auditAttempts: z
-    .enum(['every', 'terminal'])
-    .optional()
-    .meta({ description: 'Which delivery attempts become audit entries. Default: every.' }),
+  auditAttempts: auditAttempts.optional().meta({ description: 'Which delivery attempts become audit entries. Default: every.' }),
 });
 
 const settingsPatch = z.strictObject({
   fallbackEmail: email.nullable().optional(),
-  auditAttempts: z.enum(['every', 'terminal']).nullable().optional(),
+  auditAttempts: auditAttempts.nullable().optional(),
 });
 
 const organization = z
@@ -32,7 +31,7 @@ const organization = z
   })
   .meta({ id: 'Organization' });
 
-export function presentOrganization(row: Organization) {
+function presentOrganization(row: Organization) {
   return {
     id: toWireId('organization', row.id),
     name: row.name,
@@ -43,7 +42,7 @@ export function presentOrganization(row: Organization) {
   };
 }
 
-export const readOrganization = endpoint({
+const readOrganization = endpoint({
   name: 'organization.view',
   method: 'get',
   path: '/organization',
@@ -57,7 +56,7 @@ export const readOrganization = endpoint({
   },
 });
 
-export const updateOrganization = endpoint({
+const updateOrganization = endpoint({
   name: 'organization.update',
   method: 'patch',
   path: '/organization',

@@ -9,6 +9,12 @@ export const pageQuery = {
   limit: z.coerce.number().int().min(1).max(500).default(50).meta({ description: 'Most rows in one answer.' }),
 };
 
+/** The condition that a time lies in [from, to), as far as the ends are given. */
+export function within<Column extends string>(column: Column, { from, to }: { from?: Date | undefined; to?: Date | undefined }) {
+  const range = { ...(from === undefined ? {} : { $gte: from }), ...(to === undefined ? {} : { $lt: to }) };
+  return (from === undefined && to === undefined ? {} : { [column]: range }) as { [Name in Column]?: typeof range };
+}
+
 /** The answer of every list. `nextCursor` is null on the last page. */
 export function pageOf<T extends z.ZodType>(item: T) {
   return z.strictObject({ data: z.array(item), nextCursor: z.string().nullable() });

@@ -1,6 +1,7 @@
 import { DomainError } from '../domain/errors.ts';
 import type { ErrorCode, Fault } from '../domain/errors.ts';
 import { databaseFacts, isUnreachable } from '../db/failure.ts';
+import { SecretUnavailableError } from '../db/secrets.ts';
 
 /** `application/problem+json` (RFC 9457) with a stable `code` and, for validation, every violation. */
 export interface Problem {
@@ -38,7 +39,6 @@ export const problems: Readonly<Record<ErrorCode, { readonly status: number; rea
   payload_too_large: { status: 413, title: 'Payload too large' },
   unsupported_media_type: { status: 415, title: 'Unsupported media type' },
   validation_failed: { status: 422, title: 'Validation failed' },
-  tree_too_small: { status: 422, title: 'Beyond the end of the log' },
   rate_limited: { status: 429, title: 'Too many requests' },
   internal: { status: 500, title: 'Internal error' },
   unavailable: { status: 503, title: 'Not available now' },
@@ -66,12 +66,22 @@ export function retryAfterSeconds(error: unknown): number | undefined {
   return known.retryAfterSeconds ?? 1;
 }
 
-/** Errors of the database that mean something to a caller; everything else is `internal`. */
+/** SQLSTATE. */
+const uniqueViolation = '23505';
+
+/** Errors of the database and of stored secrets that mean something to a caller; everything else is `internal`. */
 function asKnown(error: unknown): DomainError {
+  if (error instanceof SecretUnavailableError) {
+    return new DomainError('unavailable', 'A stored secret cannot be decrypted with the keys of this server.', { cause: error });
+  }
   const facts = databaseFacts(error);
-  if (facts.code === '23505' && facts.constraint?.endsWith('_name')) {
+  if (facts.code === uniqueViolation && facts.constraint?.endsWith('_name')) {
     const faults = [{ pointer: '/name', code: 'duplicate_name', detail: 'is taken' }];
     return new DomainError('duplicate_name', 'The name is taken.', { faults, cause: error });
+  }
+  if (facts.code === uniqueViolation && facts.constraint === 'member_email') {
+    const faults = [{ pointer: '/email', code: 'duplicate_email', detail: 'is a member already' }];
+    return new DomainError('duplicate_name', 'This e-mail address belongs to a member already.', { faults, cause: error });
   }
   if (isUnreachable(facts)) {
     return new DomainError(

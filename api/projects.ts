@@ -43,14 +43,8 @@ export async function assertProjects(em: EntityManager, organizationId: string, 
   if (found < wanted.size) throw new DomainError('project_not_found', 'project not found in active organization');
 }
 
-async function findProject(em: EntityManager, organizationId: string, id: string): Promise<Project> {
-  const row = await em.findOne(ProjectEntity, { orgId: organizationId, id, deletedAt: null });
-  if (row === null) throw notFound();
-  return row;
-}
-
-async function lockProject(em: EntityManager, organizationId: string, id: string): Promise<Project> {
-  const row = await em.findOne(ProjectEntity, { orgId: organizationId, id, deletedAt: null }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+async function findProject(em: EntityManager, organizationId: string, id: string, lockMode: LockMode = LockMode.NONE): Promise<Project> {
+  const row = await em.findOne(ProjectEntity, { orgId: organizationId, id, deletedAt: null }, { lockMode });
   if (row === null) throw notFound();
   return row;
 }
@@ -125,7 +119,7 @@ const updateProject = endpoint({
   body: z.strictObject({ name: fields.name.optional(), description: fields.description.optional() }).meta({ id: 'ProjectPatch' }),
   responses: { 200: { description: 'The project as it is now.', schema: project } },
   handler: async ({ em, principal, input: { params, body }, ifMatch, now, audit }) => {
-    const row = await lockProject(em, principal.organizationId, params.id);
+    const row = await findProject(em, principal.organizationId, params.id, LockMode.PESSIMISTIC_WRITE);
     assertVersion(row, ifMatch);
     const before = presentProject(row);
     row.name = body.name ?? row.name;
@@ -151,7 +145,7 @@ const deleteProject = endpoint({
   params: idParams('project'),
   responses: { 204: { description: 'Deleted.' } },
   handler: async ({ em, principal, input: { params }, ifMatch, now, audit }) => {
-    const row = await lockProject(em, principal.organizationId, params.id);
+    const row = await findProject(em, principal.organizationId, params.id, LockMode.PESSIMISTIC_WRITE);
     assertVersion(row, ifMatch);
     audit({ resource: { type: 'project', id: row.id, name: row.name }, projectId: row.id, before: presentProject(row) });
     row.deletedAt = now;

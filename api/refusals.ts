@@ -16,7 +16,7 @@ export interface Refusals {
 }
 
 const quietMs = 60_000;
-const limitMax = 10_000;
+const recentMax = 10_000;
 
 export function createRefusals({ orm, log }: { orm: MikroORM; log: Logger }): Refusals {
   const recent = new Map<string, { atMs: number; leftOut: number }>();
@@ -28,7 +28,7 @@ export function createRefusals({ orm, log }: { orm: MikroORM; log: Logger }): Re
       last.leftOut += 1;
       return undefined;
     }
-    if (recent.size >= limitMax) recent.clear();
+    if (recent.size >= recentMax) recent.clear();
     recent.set(key, { atMs: nowMs, leftOut: 0 });
     return last?.leftOut ?? 0;
   }

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { RuleRow } from '../db/entities/rule.ts';
 import { validationFailed } from '../domain/errors.ts';
 import { categories } from '../domain/event-type.ts';
-import { toWireId } from '../domain/id.ts';
+import { fromWireId, toWireId } from '../domain/id.ts';
 import { matcherKeys, matcherOperators } from '../domain/rule.ts';
 import type { Matcher } from '../domain/rule.ts';
 import { severities } from '../domain/severity.ts';
@@ -28,13 +28,16 @@ const matcher = z
   ])
   .meta({ id: 'Matcher', example: { key: 'environment', op: '=', value: 'production' } }) satisfies z.ZodType<Matcher>;
 
+/** The last place in the order of rules. */
+export const maxPosition = 1_000_000;
+
 /** What can be written. */
 export const ruleFields = {
   name: resourceName,
   enabled: z.boolean(),
-  position: z.int().min(0).max(1_000_000).meta({ description: 'Rules are asked in this order.' }),
+  position: z.int().min(0).max(maxPosition).meta({ description: 'Rules are asked in this order.' }),
   types: distinct(eventPattern, { max: 100 }).meta({ description: 'With `categories` also empty: every event.' }),
-  categories: distinctOf(categories, categories.length),
+  categories: distinctOf(categories),
   projectIds: distinct(wireId('project'), { max: 100 }).meta({ description: 'Empty: all projects and none.' }),
   minSeverity: z.enum(severities),
   matchers: z
@@ -93,13 +96,17 @@ function mapProjects(each: Matcher, map: (id: string) => string): Matcher {
   return { ...each, value: Array.isArray(each.value) ? each.value.map(convert) : convert(each.value) };
 }
 
-/** Matchers as they are stored; throws where a project is no id. */
+/** Matchers as they are stored; throws where a project is no id, or a pattern that no id can match. */
 export function readMatchers(matchers: readonly Matcher[]): Matcher[] {
-  return matchers.map((each, index) =>
-    mapProjects(each, (text) => {
-      const parsed = wireId('project').safeParse(text);
-      if (parsed.success) return parsed.data;
+  return matchers.map((each, index) => {
+    if (each.key === 'projectId' && each.op === 'glob') {
+      const detail = 'a project is matched by its id: use =, !=, in, not_in or exists';
+      throw validationFailed([{ pointer: `/matchers/${index}/op`, code: 'unknown_value', detail }]);
+    }
+    return mapProjects(each, (text) => {
+      const uuid = fromWireId('project', text);
+      if (uuid !== undefined) return uuid;
       throw validationFailed([{ pointer: `/matchers/${index}/value`, code: 'invalid_id', detail: 'is not the id of a project' }]);
-    }),
-  );
+    });
+  });
 }

@@ -11,7 +11,7 @@ import { endpoint } from './endpoint.ts';
 import { openPage, pageOf, pageQuery } from './paging.ts';
 import { definedOnly } from './patch.ts';
 import { assertProjects } from './projects.ts';
-import { presentRule, readMatchers, ruleFields as fields, shownRule } from './rule-fields.ts';
+import { maxPosition, presentRule, readMatchers, ruleFields as fields, shownRule } from './rule-fields.ts';
 import { idParams } from './schema.ts';
 import { assertVersion, versionHeaders } from './version.ts';
 
@@ -88,7 +88,7 @@ const createRule = endpoint({
     const row = em.create(RuleEntity, {
       ...body,
       matchers,
-      position: body.position ?? Math.min((last?.position ?? 0) + 10, 1_000_000),
+      position: body.position ?? Math.min((last?.position ?? 0) + 10, maxPosition),
       id: newId(now.getTime()),
       orgId: organizationId,
       nameKey: foldName(body.name),

@@ -92,7 +92,7 @@ export function distinct<T extends z.ZodType>(item: T, { min = 0, max }: { min?:
     .transform((items) => [...new Set(items)]);
 }
 
-/** A bare array of strings of a closed set, each at most once. */
-export function distinctOf<const T extends readonly [string, ...string[]]>(values: T, max: number) {
-  return distinct(z.enum(values), { max });
+/** Words of a closed set, each at most once; order kept. */
+export function distinctOf<const T extends readonly [string, ...string[]]>(words: T) {
+  return distinct(z.enum(words), { max: words.length });
 }

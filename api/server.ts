@@ -1,6 +1,6 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { egressProxy, ownTargets, type ServerConfig } from '../config.ts';
+import { egressOptions, type ServerConfig } from '../config.ts';
 import { openDatabase, pendingMigrations } from '../db/mikro-orm.config.ts';
 import { createSecretBox } from '../db/secrets.ts';
 import { createEgress } from '../egress/guard.ts';
@@ -39,14 +39,7 @@ export async function startApi({ config, log, temporal, starter }: ApiOptions): 
   const orm = await openDatabase({ databaseUrl: config.databaseUrl, role: 'tocsin_app', poolMax, applicationName: 'tocsin_api' });
   const secrets = createSecretBox(config.secretKeys);
   // Judges addresses when they are saved; the worker judges again when it sends.
-  const egress = createEgress({
-    allow: config.egressAllow,
-    deniedTargets: ownTargets(config),
-    requireHttps: config.requireHttps,
-    now: Date.now,
-    log,
-    ...egressProxy(config),
-  });
+  const egress = createEgress({ ...egressOptions(config), log });
   const app = createApp({
     orm,
     secrets,

@@ -29,7 +29,7 @@ const serviceAccount = z
 const fields = {
   name: resourceName.meta({ example: 'deploy pipeline' }),
   description: prose(2000),
-  permissions: distinctOf(permissions, permissions.length).meta({
+  permissions: distinctOf(permissions).meta({
     description: 'No more than the caller has. Keys of the account hold at most these.',
     example: ['events.write'],
   }),
@@ -47,12 +47,8 @@ function presentServiceAccount(row: ServiceAccount) {
   };
 }
 
-async function lockServiceAccount(em: EntityManager, organizationId: string, id: string): Promise<ServiceAccount> {
-  const row = await em.findOne(
-    ServiceAccountEntity,
-    { orgId: organizationId, id, deletedAt: null },
-    { lockMode: LockMode.PESSIMISTIC_WRITE },
-  );
+async function findServiceAccount(em: EntityManager, organizationId: string, id: string, lockMode: LockMode = LockMode.NONE) {
+  const row = await em.findOne(ServiceAccountEntity, { orgId: organizationId, id, deletedAt: null }, { lockMode });
   if (row === null) throw notFound();
   return row;
 }
@@ -115,8 +111,7 @@ const readServiceAccount = endpoint({
   params: idParams('service_account'),
   responses: { 200: { description: 'The service account.', schema: serviceAccount } },
   handler: async ({ em, principal, input }) => {
-    const row = await em.findOne(ServiceAccountEntity, { orgId: principal.organizationId, id: input.params.id, deletedAt: null });
-    if (row === null) throw notFound();
+    const row = await findServiceAccount(em, principal.organizationId, input.params.id);
     return { body: presentServiceAccount(row), headers: versionHeaders(row) };
   },
 });
@@ -139,7 +134,7 @@ const updateServiceAccount = endpoint({
     .meta({ id: 'ServiceAccountPatch' }),
   responses: { 200: { description: 'The service account as it is now.', schema: serviceAccount } },
   handler: async ({ em, principal, input: { params, body }, ifMatch, now, audit, afterCommit, deps }) => {
-    const row = await lockServiceAccount(em, principal.organizationId, params.id);
+    const row = await findServiceAccount(em, principal.organizationId, params.id, LockMode.PESSIMISTIC_WRITE);
     assertVersion(row, ifMatch);
     const before = presentServiceAccount(row);
     if (body.permissions !== undefined) {
@@ -173,7 +168,7 @@ const deleteServiceAccount = endpoint({
   params: idParams('service_account'),
   responses: { 204: { description: 'Deleted.' } },
   handler: async ({ em, principal, input: { params }, ifMatch, now, audit, afterCommit, deps }) => {
-    const row = await lockServiceAccount(em, principal.organizationId, params.id);
+    const row = await findServiceAccount(em, principal.organizationId, params.id, LockMode.PESSIMISTIC_WRITE);
     assertVersion(row, ifMatch);
     audit({ resource: { type: 'service_account', id: row.id, name: row.name }, before: presentServiceAccount(row) });
     row.deletedAt = now;

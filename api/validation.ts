@@ -10,8 +10,8 @@ interface Schemas<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType>
 }
 
 /**
- * Parses the parts of a request together and throws `validation_failed` with the faults of all, those already found included. A path parameter that is not even
- * an id is an unknown resource, so it is `not_found` like any other.
+ * Parses the parts of a request together and throws `validation_failed` with the faults of all, `inspected` included. A path parameter
+ * that is not even an id is an unknown resource, so it is `not_found` like any other.
  */
 export function parseInput<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType>(
   schemas: Schemas<P, Q, B>,

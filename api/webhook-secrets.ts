@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { LockMode } from '@mikro-orm/core';
 import { z } from 'zod';
 import { webhookSecretPlace } from '../db/destination-secrets.ts';
 import type { PreviousSecret } from '../db/entities/webhook.ts';
@@ -9,7 +10,7 @@ import { endpoint } from './endpoint.ts';
 import { idParams, presentedTime } from './schema.ts';
 import { versionHeaders } from './version.ts';
 import { openSecret, presentWithSecret, secretText, standardForm, webhookWithSecret } from './webhook-fields.ts';
-import { findWebhook, lockWebhook, sealSecret } from './webhooks.ts';
+import { findWebhook, sealSecret } from './webhooks.ts';
 
 const { rotationGraceSeconds } = webhookRules;
 
@@ -33,7 +34,7 @@ const rotateSecret = endpoint({
     .meta({ id: 'WebhookRotateSecret' }),
   responses: { 200: { description: 'The webhook with its new secret.', schema: webhookWithSecret } },
   handler: async ({ em, principal, input: { params, body }, now, audit, deps: { secrets } }) => {
-    const row = await lockWebhook(em, principal.organizationId, params.id);
+    const row = await findWebhook(em, principal.organizationId, params.id, LockMode.PESSIMISTIC_WRITE);
     // sealed bytes stand for the secrets: what is only moved need not be opened
     const kept = retireSecret({
       current: row.secret?.toString('base64') ?? null,

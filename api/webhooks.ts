@@ -8,6 +8,7 @@ import type { WebhookRow } from '../db/entities/webhook.ts';
 import { cancelOpenDeliveries } from '../db/queries/destination.ts';
 import { purgeDeliveries } from '../db/queries/purge-deliveries.ts';
 import type { SecretBox } from '../db/secrets.ts';
+import { changedNames } from '../domain/audit/diff.ts';
 import { notFound } from '../domain/errors.ts';
 import { newId } from '../domain/id.ts';
 import { foldName } from '../domain/name.ts';
@@ -15,9 +16,8 @@ import { formatAsymmetricKey, formatSecret } from '../domain/signature.ts';
 import { webhookRules } from '../domain/webhook.ts';
 import { endpoint } from './endpoint.ts';
 import { openPageById, pageOf, pageQuery } from './paging.ts';
-import { assertProjects } from './projects.ts';
-
 import { definedOnly, switchActive } from './patch.ts';
+import { assertProjects } from './projects.ts';
 import { idParams } from './schema.ts';
 import { assertVersion, versionHeaders } from './version.ts';
 import {
@@ -30,14 +30,14 @@ import {
   webhookWithSecret,
 } from './webhook-fields.ts';
 
-export async function lockWebhook(em: EntityManager, organizationId: string, id: string): Promise<WebhookRow> {
-  const row = await em.findOne(WebhookEntity, { orgId: organizationId, id, deletedAt: null }, { lockMode: LockMode.PESSIMISTIC_WRITE });
-  if (row === null) throw notFound();
-  return row;
-}
-
-export async function findWebhook(em: EntityManager, organizationId: string, id: string): Promise<WebhookRow> {
-  const row = await em.findOne(WebhookEntity, { orgId: organizationId, id, deletedAt: null });
+/** A webhook of the organization that is not deleted; throws `not_found`. */
+export async function findWebhook(
+  em: EntityManager,
+  organizationId: string,
+  id: string,
+  lockMode: LockMode = LockMode.NONE,
+): Promise<WebhookRow> {
+  const row = await em.findOne(WebhookEntity, { orgId: organizationId, id, deletedAt: null }, { lockMode });
   if (row === null) throw notFound();
   return row;
 }
@@ -172,7 +172,7 @@ const updateWebhook = endpoint({
     .meta({ id: 'WebhookPatch' }),
   responses: { 200: { description: 'The webhook as it is now.', schema: shownWebhook } },
   handler: async ({ em, principal, input: { params, body }, ifMatch, now, audit, deps: { secrets } }) => {
-    const row = await lockWebhook(em, principal.organizationId, params.id);
+    const row = await findWebhook(em, principal.organizationId, params.id, LockMode.PESSIMISTIC_WRITE);
     assertVersion(row, ifMatch);
     if (body.projectIds !== undefined) await assertProjects(em, principal.organizationId, body.projectIds);
     const before = presentWebhook(row, secrets);
@@ -192,7 +192,14 @@ const updateWebhook = endpoint({
     row.version += 1;
     row.updatedAt = now;
     const after = presentWebhook(row, secrets);
-    audit({ resource: { type: 'webhook', id: row.id, name: row.name }, before, after });
+    // what was given and is not shown counts as changed
+    const hidden = [...(secret === undefined ? [] : ['secret']), ...(headers === undefined ? [] : ['headers'])];
+    audit({
+      resource: { type: 'webhook', id: row.id, name: row.name },
+      before,
+      after,
+      changed: [...changedNames(before, after), ...hidden],
+    });
     return { body: after, headers: versionHeaders(row) };
   },
 });
@@ -210,7 +217,7 @@ const deleteWebhook = endpoint({
   responses: { 204: { description: 'Deleted.' } },
   handler: async ({ em, principal, input: { params }, ifMatch, now, audit, afterCommit, deps }) => {
     const { organizationId } = principal;
-    const row = await lockWebhook(em, organizationId, params.id);
+    const row = await findWebhook(em, organizationId, params.id, LockMode.PESSIMISTIC_WRITE);
     assertVersion(row, ifMatch);
     const cancelled = await cancelOpenDeliveries(em, { organizationId, destinationId: row.id, reason: 'destination_deleted' });
     audit({

@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { ChannelCapabilities, ChannelLimit, ChannelType, DestinationPolicy, UrlFault } from '../domain/channel.ts';
+import type { ChannelType, DestinationPolicy, UrlFault } from '../domain/channel.ts';
 import type { Classification } from '../domain/delivery.ts';
 import type { MessageView } from '../domain/message.ts';
 import type { OutboundRequest, OutboundResponse } from '../domain/outbound.ts';
@@ -14,7 +14,7 @@ export interface SendContext {
   readonly providerRef?: Readonly<Record<string, unknown>> | undefined;
 }
 
-/** A message ready to be sent, or the verdict that there is nothing to send: recorded as a rejected attempt. */
+/** A message ready to be sent, or the verdict of an attempt that sends nothing. */
 export type Rendering = { readonly request: OutboundRequest; readonly truncated: boolean } | { readonly verdict: Classification };
 
 export interface AnswerContext {
@@ -36,8 +36,6 @@ export interface ChannelAdapterDefinition<Settings extends object> {
   readonly settingsSchema: z.ZodType<Settings>;
   /** Kept encrypted and never shown. */
   readonly secretFields: ReadonlyArray<keyof Settings & string>;
-  readonly capabilities: ChannelCapabilities;
-  readonly defaultLimit: ChannelLimit | null;
   /** Rules on settings that depend on what this process allows. */
   validate(settings: Settings, policy: DestinationPolicy): SettingsIssue[];
   /** Every text that must not appear in what is stored about an attempt. */
@@ -63,22 +61,19 @@ export interface ChannelAdapter {
   readonly type: ChannelType;
   readonly settingsSchema: z.ZodType;
   readonly secretFields: readonly string[];
-  readonly capabilities: ChannelCapabilities;
-  readonly defaultLimit: ChannelLimit | null;
   /** Checks settings as a caller gave them (secrets included) and fills in defaults. Every fault is reported; paths start at the settings. */
   readSettings(input: unknown, policy: DestinationPolicy): ReadSettings;
   /** Binds stored settings (secrets joined). A `verdict` says that they are not valid any more: recorded as a rejected attempt. */
   open(settings: unknown): OpenChannel | { readonly verdict: Classification };
 }
 
+/** Binds a definition to its settings' type, so that the rest of Tocsin need not know it. */
 export function defineChannel<Settings extends object>(definition: ChannelAdapterDefinition<Settings>): ChannelAdapter {
-  const { type, settingsSchema, secretFields, capabilities, defaultLimit } = definition;
+  const { type, settingsSchema, secretFields } = definition;
   return {
     type,
     settingsSchema,
     secretFields,
-    capabilities,
-    defaultLimit,
     readSettings(input, policy) {
       const parsed = settingsSchema.safeParse(input, { reportInput: true });
       if (!parsed.success) return { issues: parsed.error.issues };
@@ -106,7 +101,7 @@ function customIssue({ path, code, message }: SettingsIssue): z.core.$ZodIssue {
   return { code: 'custom', path: [...path], message, params: { code }, input: undefined };
 }
 
-/** A destination's URL as the process sees it, as issues of the field it is in. */
-export function urlIssues(path: string, fault: UrlFault | undefined): SettingsIssue[] {
-  return fault === undefined ? [] : [{ path: [path], code: fault.reason, message: fault.detail }];
+/** The fault of a URL, if there is one, as issues of the field that it is in. */
+export function urlIssues(field: string, fault: UrlFault | undefined): SettingsIssue[] {
+  return fault === undefined ? [] : [{ path: [field], code: fault.reason, message: fault.detail }];
 }

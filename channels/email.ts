@@ -63,8 +63,6 @@ export const emailChannel = defineChannel<EmailSettings>({
   type: 'email',
   settingsSchema,
   secretFields: ['password'],
-  capabilities: { edit: false, followUp: true, providerDedup: false, bodyDecides: false },
-  defaultLimit: { count: 10, perSeconds: 1, burst: 10 },
   validate({ host, port, username, password }, policy) {
     const issues: SettingsIssue[] = [];
     const fault = policy.checkMailHost(host, port);
@@ -78,13 +76,15 @@ export const emailChannel = defineChannel<EmailSettings>({
   },
   secretsOf: ({ password }) => (password === undefined ? [] : [password]),
   render(view, settings, { deliveryId, providerRef }) {
-    const done = new Set(acceptedBefore(providerRef));
-    const to = (settings.to ?? []).filter((recipient) => !done.has(addressOf(recipient)));
-    if (to.length === 0) {
+    const recipients = settings.to ?? [];
+    if (recipients.length === 0) {
       return {
         verdict: { outcome: 'rejected', errorCode: 'config_invalid', detail: 'the channel has no recipients', scope: 'destination' },
       };
     }
+    const reached = acceptedBefore(providerRef);
+    const to = recipients.filter((recipient) => !reached.includes(addressOf(recipient)));
+    if (to.length === 0) return { verdict: { outcome: 'delivered', detail: 'earlier attempts reached every recipient', providerRef } };
     const subject = cutText(templates.subject(view), subjectLimit);
     const domain = addressOf(settings.from).split('@')[1] ?? '';
     return {

@@ -6,8 +6,6 @@ export const inAppChannel = defineChannel<Record<never, never>>({
   type: 'in_app',
   settingsSchema: z.strictObject({}),
   secretFields: [],
-  capabilities: { edit: true, followUp: false, providerDedup: true, bodyDecides: false },
-  defaultLimit: null,
   validate: () => [],
   secretsOf: () => [],
   render: () => ({ verdict: { outcome: 'delivered' } }),

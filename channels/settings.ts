@@ -27,11 +27,12 @@ export function patchSettings(
 
 /** The last characters of each secret, by which people tell two apart; null where it is too short to show any, or no text. */
 export function hintSecrets(secrets: Readonly<Record<string, unknown>>): Record<string, string | null> {
-  return Object.fromEntries(Object.entries(secrets).map(([name, value]) => [name, hintOf(value)]));
+  return Object.fromEntries(Object.entries(secrets).map(([name, value]) => [name, typeof value === 'string' ? hintSecret(value) : null]));
 }
 
-function hintOf(value: unknown): string | null {
-  return typeof value === 'string' && value.length >= 16 ? value.slice(-4) : null;
+/** The last four characters; null when the secret is so short that they would give too much of it away. */
+export function hintSecret(secret: string): string | null {
+  return secret.length >= 16 ? secret.slice(-4) : null;
 }
 
 /** What an answer of the API says about each secret field: never the secret. */

@@ -37,14 +37,11 @@ export const slackChannel = defineChannel<SlackSettings>({
   type: 'slack',
   settingsSchema,
   secretFields: ['webhookUrl'],
-  capabilities: { edit: false, followUp: false, providerDedup: false, bodyDecides: true },
-  defaultLimit: { count: 1, perSeconds: 1, burst: 5 },
   validate({ webhookUrl }, policy) {
     const fault = policy.checkUrl(webhookUrl);
     if (fault !== undefined) return urlIssues('webhookUrl', fault);
     const url = new URL(webhookUrl);
-    const port = url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);
-    return policy.allowsHost(url.hostname, port) ? [] : hostIssues(url);
+    return policy.allowsUrl(url) ? [] : hostIssues(url);
   },
   // whoever has the path can post: Slack's answers may quote it without the host
   secretsOf: ({ webhookUrl }) => [webhookUrl, ...(URL.canParse(webhookUrl) ? [new URL(webhookUrl).pathname] : [])],

@@ -3,7 +3,7 @@ import type { AcceptedEvent } from '../domain/event.ts';
 import { checkHeaders } from '../domain/header.ts';
 import { toWireId } from '../domain/id.ts';
 import type { MessageView } from '../domain/message.ts';
-import { parseSecret } from '../domain/signature.ts';
+import { parseSecret, secretFaultDetails } from '../domain/signature.ts';
 import { classifyWebhook, webhookRules } from '../domain/webhook.ts';
 import { defineChannel, urlIssues, type SettingsIssue } from './channel.ts';
 import { buildWebhookRequest } from './webhook-request.ts';
@@ -68,8 +68,6 @@ export const webhookChannel = defineChannel<WebhookChannelSettings>({
   type: 'webhook',
   settingsSchema,
   secretFields: ['secret', 'headers'],
-  capabilities: { edit: false, followUp: false, providerDedup: false, bodyDecides: false },
-  defaultLimit: null,
   validate: ({ url, secret, headers = {} }, policy) => [
     ...urlIssues('url', policy.checkUrl(url)),
     ...secretIssues(secret),
@@ -103,7 +101,7 @@ export const webhookChannel = defineChannel<WebhookChannelSettings>({
 function secretIssues(secret: string | undefined): SettingsIssue[] {
   const parsed = secret === undefined ? undefined : parseSecret(secret);
   if (parsed === undefined || !('fault' in parsed)) return [];
-  return [{ path: ['secret'], code: parsed.fault, message: 'must be whsec_ and base64 of 24-64 bytes, or another text of 8-256 bytes' }];
+  return [{ path: ['secret'], code: parsed.fault, message: secretFaultDetails[parsed.fault] }];
 }
 
 /** Empty parts are left out; `data` is the producer's text. */

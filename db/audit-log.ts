@@ -8,6 +8,7 @@ import { isControlAction } from '../domain/audit/actions.ts';
 import { type AuditDraft, prepareEntry, type PreparedEntry } from '../domain/audit/entry.ts';
 import { encodeEnvelope, unencrypted } from '../domain/audit/envelope.ts';
 import { newId } from '../domain/id.ts';
+import { packBytes } from './byte-columns.ts';
 
 /**
  * Appends one entry per draft inside the caller's transaction, which MUST have the drafts' organization set (`inOrganization`): one
@@ -41,6 +42,7 @@ export function auditStatements(drafts: readonly AuditDraft[]): { ids: string[];
 /** Arrays of columns travel as one parameter each: the statement's text is the same for one entry and for a thousand. */
 function insertEntries(entries: readonly PreparedEntry[], recordedAt: string): RawBuilder<unknown> {
   const column = <K extends keyof PreparedEntry['columns']>(name: K) => entries.map(({ columns }) => columns[name]);
+  const documents = packBytes(entries.map(({ canonical }) => canonical));
   return sql`select audit.append(
     ${recordedAt}::timestamptz, ${entries.map(({ id }) => id)}::uuid[], ${entries.map(({ orgId }) => orgId)}::uuid[],
     ${column('occurredAt')}::timestamptz[], ${column('projectId')}::uuid[], ${column('tenantId')}::text[], ${column('class')}::text[],
@@ -48,7 +50,8 @@ function insertEntries(entries: readonly PreparedEntry[], recordedAt: string): R
     ${column('actorType')}::text[], ${column('actorId')}::text[], ${column('resourceType')}::text[], ${column('resourceId')}::text[],
     ${column('resourceName')}::text[], ${column('tool')}::text[], ${column('gitCommitSha')}::text[], ${column('correlationId')}::text[],
     ${column('breakGlassSessionId')}::text[], ${entries.map(({ columns }) => columns.changed && arrayLiteral(columns.changed))}::text[],
-    ${entries.map(({ canonical }) => canonical)}::bytea[], ${entries.map(({ leafHash }) => leafHash)}::bytea[],
+    ${documents.bytes}::bytea, ${documents.starts}::int[], ${documents.lengths}::int[],
+    ${Buffer.concat(entries.map(({ leafHash }) => leafHash))}::bytea,
     ${entries.map(subjectIds)}::text[], ${entries.map(dataKeyVersions)}::text[], ${entries.map(envelopes)}::text[])`;
 }
 

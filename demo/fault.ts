@@ -8,8 +8,11 @@ export function demand(condition: boolean, sentence: string): asserts condition 
   if (!condition) throw new DemoFault(sentence);
 }
 
-/** Polls until `probe` answers something other than undefined; a demo waits for nothing longer than half a minute. */
-export async function until<T>(what: string, probe: () => Promise<T | undefined>, timeoutMs = 30_000): Promise<T> {
+/** Nobody watches a demo that waits for longer. */
+const timeoutMs = 30_000;
+
+/** Polls until `probe` answers something other than undefined. */
+export async function until<T>(what: string, probe: () => Promise<T | undefined>): Promise<T> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     const answer = await probe();

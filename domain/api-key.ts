@@ -1,5 +1,6 @@
 /** API keys: `tsn_` + random text, shown once, stored as a SHA-256 hash. Random, so a slow password hash would add nothing. */
 
+/** What a presented or chosen key must look like; ours have 40 characters after the prefix. */
 export const apiKeyPattern = /^tsn_[A-Za-z0-9_-]{32,200}$/;
 
 const alphabet = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';

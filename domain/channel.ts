@@ -1,4 +1,4 @@
-/** Channel types and what an adapter can tell about itself. The adapters are in channels/. */
+/** Channel types, and what may be a destination. The adapters are in channels/. */
 
 /** One entry per adapter; a new type is added here, in channels/index.ts and as its own file. */
 export const channelTypes = ['in_app', 'email', 'webhook', 'slack'] as const;
@@ -6,25 +6,6 @@ export type ChannelType = (typeof channelTypes)[number];
 
 export function isChannelType(text: string): text is ChannelType {
   return (channelTypes as readonly string[]).includes(text);
-}
-
-/** What a channel type can do beyond sending once. */
-export interface ChannelCapabilities {
-  /** A sent message can be changed. */
-  readonly edit: boolean;
-  /** A sent message can be answered in its thread. */
-  readonly followUp: boolean;
-  /** The provider recognizes a repeated message by itself. */
-  readonly providerDedup: boolean;
-  /** Success is in the body of the answer, not in its status. */
-  readonly bodyDecides: boolean;
-}
-
-/** How much a provider takes: `count` per `perSeconds`, up to `burst` at once. */
-export interface ChannelLimit {
-  readonly count: number;
-  readonly perSeconds: number;
-  readonly burst: number;
 }
 
 /** Why a URL is not accepted as a destination; at save the API answers these as the code of a fault. */
@@ -50,6 +31,6 @@ export interface DestinationPolicy {
   checkUrl(text: string): UrlFault | undefined;
   /** The fault of an SMTP server, or undefined. */
   checkMailHost(host: string, port: number): UrlFault | undefined;
-  /** The operator's configuration names this very host: rules that exist to protect against mistakes do not apply. */
-  allowsHost(host: string, port: number): boolean;
+  /** The operator's configuration names this very host and port: rules that exist to protect against mistakes do not apply. */
+  allowsUrl(url: URL): boolean;
 }

@@ -6,6 +6,10 @@ export type DeliveryState = (typeof deliveryStates)[number];
 /** States in which nothing more happens by itself. */
 export const terminalStates = ['delivered', 'failed', 'cancelled'] as const satisfies readonly DeliveryState[];
 
+export function isTerminal(state: DeliveryState): boolean {
+  return terminalStates.some((terminal) => terminal === state);
+}
+
 /** How one attempt ended, in the terms of the retry policy. */
 export type Outcome = 'delivered' | 'retryable' | 'rejected';
 
@@ -65,40 +69,23 @@ export interface Classification {
   readonly providerRef?: Readonly<Record<string, unknown>> | undefined;
 }
 
-/** Everything that can happen to a delivery. */
-export type DeliveryChange =
-  | { readonly kind: 'begin' }
-  /** A gate is closed. */
-  | { readonly kind: 'hold' }
-  /** Held for too long. */
-  | { readonly kind: 'expire' }
-  | { readonly kind: 'cancel' }
-  /** By a person; `force` sends again what was delivered. */
-  | { readonly kind: 'retry'; readonly force: boolean }
-  | { readonly kind: 'finish'; readonly to: 'delivered' | 'retrying' | 'held' | 'failed' | 'cancelled' };
+/** What a person can do to a delivery; `force` sends again what was delivered. */
+export type DeliveryChange = { readonly kind: 'cancel' } | { readonly kind: 'retry'; readonly force: boolean };
 
-/** Why a change is refused; the first two are answers of the API. */
+/** Why a change is refused, as the API answers it. */
 export type RefusedChange = 'delivery_in_flight' | 'already_delivered' | 'wrong_state';
 
-/** The one place that knows which state follows which. Writers make each update conditional on the state they read. */
+/**
+ * What a person's change makes of a delivery. Attempts change states too: those are begun and finished by statements that are conditional
+ * on the state they follow, with what `settleAttempt` decides.
+ */
 export function nextState(from: DeliveryState, change: DeliveryChange): { to: DeliveryState } | { refused: RefusedChange } {
-  const waiting = from === 'pending' || from === 'retrying' || from === 'held';
+  if (from === 'in_flight') return { refused: 'delivery_in_flight' };
   switch (change.kind) {
-    case 'begin':
-      return waiting ? { to: 'in_flight' } : { refused: 'wrong_state' };
-    case 'hold':
-      return waiting ? { to: 'held' } : { refused: 'wrong_state' };
-    case 'expire':
-      return from === 'held' ? { to: 'failed' } : { refused: 'wrong_state' };
     case 'cancel':
-      if (from === 'in_flight') return { refused: 'delivery_in_flight' };
-      return waiting ? { to: 'cancelled' } : { refused: 'wrong_state' };
+      return isTerminal(from) ? { refused: 'wrong_state' } : { to: 'cancelled' };
     case 'retry':
-      if (from === 'in_flight') return { refused: 'delivery_in_flight' };
-      if (from === 'delivered' && !change.force) return { refused: 'already_delivered' };
-      return { to: 'pending' };
-    case 'finish':
-      return from === 'in_flight' ? { to: change.to } : { refused: 'wrong_state' };
+      return from === 'delivered' && !change.force ? { refused: 'already_delivered' } : { to: 'pending' };
   }
 }
 

@@ -30,7 +30,6 @@ export const errorCodes = [
   'already_delivered',
   'destination_inactive',
   'payload_expired',
-  'tree_too_small',
   // when it cannot be done now
   'rate_limited',
   'unavailable',
@@ -89,10 +88,4 @@ export function validationFailed(faults: readonly Fault[]): DomainError {
 /** The stored version moved on since the caller read it (`If-Match`). */
 export function staleVersion(current: number): DomainError {
   return new DomainError('stale_version', `The resource changed meanwhile; its version is now ${current}.`);
-}
-
-export function duplicateName(name: string): DomainError {
-  return new DomainError('duplicate_name', `The name "${name}" is taken.`, {
-    faults: [{ pointer: '/name', code: 'duplicate_name', detail: 'is taken' }],
-  });
 }

@@ -22,6 +22,7 @@ export type Feed = (typeof feeds)[number];
 export type Effect = 'open' | 'resolve' | 'occur' | 'occur_and_resolve' | 'acknowledge';
 
 export interface EventType {
+  /** `<noun>.<verb>`, two to four words. */
   readonly type: string;
   readonly category: Category;
   readonly feed: Feed;
@@ -43,9 +44,6 @@ interface Traits {
   aliases?: readonly string[];
   feed?: Feed;
 }
-
-/** `<noun>.<verb>` with two to four words. */
-export const eventTypePattern = /^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*){1,3}$/;
 
 const group =
   (category: Category, feed: Feed, own = false) =>

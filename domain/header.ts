@@ -1,6 +1,6 @@
 /** Rules for request headers that an organization configures for its destinations. */
 
-export const headerRules = { count: 20, nameLength: 64, valueLength: 4_096, totalBytes: 8_192 } as const;
+const rules = { count: 20, nameLength: 64, valueLength: 4_096, totalBytes: 8_192 } as const;
 
 export type HeaderFaultCode = 'too_many_headers' | 'headers_too_large' | 'invalid_header_name' | 'invalid_header_value' | 'reserved_header';
 
@@ -12,7 +12,7 @@ export interface HeaderFault {
 }
 
 /** RFC 9110 section 5.6.2. */
-const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$/;
+const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const printable = /^[\x20-\x7e]*$/;
 
 /** Names that frame the message, that Tocsin sets itself, or that an intermediary would believe. */
@@ -48,20 +48,21 @@ export function isReservedHeader(name: string): boolean {
 export function checkHeaders(headers: Readonly<Record<string, string>>): HeaderFault[] {
   const entries = Object.entries(headers);
   const faults: HeaderFault[] = [];
-  if (entries.length > headerRules.count) {
-    faults.push({ code: 'too_many_headers', detail: `at most ${headerRules.count} headers` });
+  if (entries.length > rules.count) {
+    faults.push({ code: 'too_many_headers', detail: `at most ${rules.count} headers` });
   }
-  if (entries.reduce((bytes, [name, value]) => bytes + name.length + value.length + 4, 0) > headerRules.totalBytes) {
-    faults.push({ code: 'headers_too_large', detail: `all headers together may have at most ${headerRules.totalBytes} bytes` });
+  if (entries.reduce((bytes, [name, value]) => bytes + name.length + value.length + 4, 0) > rules.totalBytes) {
+    faults.push({ code: 'headers_too_large', detail: `all headers together may have at most ${rules.totalBytes} bytes` });
   }
   const seen = new Set<string>();
   for (const [name, value] of entries) {
-    if (!token.test(name)) faults.push({ name, code: 'invalid_header_name', detail: 'is not a header name of at most 64 characters' });
-    else if (isReservedHeader(name)) faults.push({ name, code: 'reserved_header', detail: 'is set by Tocsin or not allowed' });
+    if (!token.test(name) || name.length > rules.nameLength) {
+      faults.push({ name, code: 'invalid_header_name', detail: `is not a header name of at most ${rules.nameLength} characters` });
+    } else if (isReservedHeader(name)) faults.push({ name, code: 'reserved_header', detail: 'is set by Tocsin or not allowed' });
     else if (seen.has(name.toLowerCase())) faults.push({ name, code: 'invalid_header_name', detail: 'is given twice' });
     seen.add(name.toLowerCase());
-    if (value.length > headerRules.valueLength || !printable.test(value)) {
-      faults.push({ name, code: 'invalid_header_value', detail: 'may have at most 4096 printable ASCII characters' });
+    if (value.length > rules.valueLength || !printable.test(value)) {
+      faults.push({ name, code: 'invalid_header_value', detail: `may have at most ${rules.valueLength} printable ASCII characters` });
     }
   }
   return faults;

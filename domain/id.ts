@@ -9,12 +9,10 @@ const prefixes = {
   service_account: 'sva',
   api_key: 'key',
   event: 'evt',
-  decision: 'dcs',
   rule: 'rul',
   webhook: 'whk',
   channel: 'chn',
   delivery: 'dlv',
-  attempt: 'att',
   notification: 'ntf',
   audit_entry: 'aud',
 } as const;

@@ -3,7 +3,7 @@
 /** One HTTP request. Header names are sent as written; host, connection and content-length are added on the wire. */
 export interface HttpRequest {
   readonly kind: 'http';
-  readonly method: 'POST' | 'PATCH' | 'GET';
+  readonly method: 'POST';
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   /** Lower-case names of headers whose values are the organization's and must not be kept. */
@@ -88,12 +88,12 @@ export interface SmtpFailure {
   readonly reply: string;
 }
 
-/** A session that came to a reply: to the message (`accepted` is not empty), or to the command that ended it. */
+/** A session in which the server answered: it took the message (`accepted` is not empty), refused every recipient, or ended it (`failure`). */
 export interface SmtpResponse extends ConnectionFacts {
   readonly kind: 'smtp';
   readonly accepted: readonly string[];
   readonly refused: readonly SmtpRefusal[];
-  /** The reply that ended the session without a mail sent, and what it answered. */
+  /** The reply that ended the session before a mail was sent, and the command it answered. */
   readonly failure?: SmtpFailure;
   /** The reply to the message. */
   readonly reply?: string;

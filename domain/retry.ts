@@ -26,7 +26,7 @@ const noRetrySeconds: readonly number[] = [0];
 
 /** The largest jitter, and the longest wait that a receiver's Retry-After can ask for, in milliseconds. */
 const jitterMaxMs = 900_000;
-export const retryAfterMaxMs = 14_400_000;
+const retryAfterMaxMs = 14_400_000;
 
 /** Seconds to wait before each attempt; its length is the number of attempts. */
 export function delaysSeconds(policy: RetryPolicy, configuration: RetryConfiguration): readonly number[] {

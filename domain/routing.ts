@@ -1,5 +1,5 @@
 import type { AcceptedEvent } from './event.ts';
-import { matchesEventType, matchesRule, type Rule } from './rule.ts';
+import { coversProject, matchesEventType, matchesRule, type Rule } from './rule.ts';
 
 export interface RoutedWebhook {
   id: string;
@@ -65,7 +65,7 @@ function decideWebhooks(event: AcceptedEvent, { webhooks }: RoutingFacts): Decis
   const decisions: Decision[] = [];
   for (const webhook of webhooks) {
     if (!webhook.eventTypes.some((pattern) => matchesEventType(pattern, event.type))) continue;
-    if (webhook.projectIds.length > 0 && (event.projectId === null || !webhook.projectIds.includes(event.projectId))) continue;
+    if (!coversProject(webhook.projectIds, event.projectId)) continue;
     decisions.push({
       target: { kind: 'webhook', id: webhook.id, channelType: 'webhook' },
       ...destinationVerdict(event, webhook, 'subscribed'),

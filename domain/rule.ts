@@ -43,15 +43,21 @@ export interface Rule {
   stop: boolean;
 }
 
+/** Whether the rule applies to the event: it is enabled, and every kind of condition that it has holds. */
 export function matchesRule(rule: Rule, event: AcceptedEvent): boolean {
   if (!rule.enabled) return false;
   if (rule.types.length + rule.categories.length > 0) {
     const named = rule.types.some((pattern) => matchesEventType(pattern, event.type)) || rule.categories.includes(event.category);
     if (!named) return false;
   }
-  if (rule.projectIds.length > 0 && (event.projectId === null || !rule.projectIds.includes(event.projectId))) return false;
+  if (!coversProject(rule.projectIds, event.projectId)) return false;
   if (rule.minSeverity !== null && !isAtLeast(event.severity, rule.minSeverity)) return false;
   return rule.matchers.every((matcher) => matches(matcher, event));
+}
+
+/** Whether a choice of projects takes in `projectId` (null: none); an empty choice is of every project and none. */
+export function coversProject(projectIds: readonly string[], projectId: string | null): boolean {
+  return projectIds.length === 0 || (projectId !== null && projectIds.includes(projectId));
 }
 
 /** `pattern` is an exact name, `<words>.*` (any type that begins with the words) or `*`. */

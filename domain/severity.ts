@@ -24,6 +24,7 @@ export function findSeverity(word: string): Severity | undefined {
   return severities.find((severity) => severity === lower) ?? (Object.hasOwn(aliases, lower) ? aliases[lower] : undefined);
 }
 
+/** Whether `severity` is as bad as `floor`, or worse. */
 export function isAtLeast(severity: Severity, floor: Severity): boolean {
   return severities.indexOf(severity) <= severities.indexOf(floor);
 }

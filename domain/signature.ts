@@ -23,6 +23,13 @@ export interface ParsedSecret {
 /** Why a typed secret is refused. */
 export type SecretFault = 'secret_not_base64' | 'secret_key_length' | 'secret_length';
 
+/** What each fault says to whoever typed the secret. */
+export const secretFaultDetails: Readonly<Record<SecretFault, string>> = {
+  secret_not_base64: 'after whsec_ must be padded base64',
+  secret_key_length: 'after whsec_ must hold 24 to 64 bytes',
+  secret_length: 'must have 8 to 256 bytes',
+};
+
 /** An Ed25519 key pair in the forms that Standard Webhooks uses for v1a. */
 export interface AsymmetricKey {
   readonly privateKey: KeyObject;

@@ -15,13 +15,7 @@ export const webhookRules = {
   previousSecrets: 10,
 } as const;
 
-/** `v1` alone, or with the asymmetric `v1a`. */
-export type SignatureScheme = 'v1' | 'v1a';
-
-/** Why Tocsin switched a webhook off, or a person did. */
-export type DisabledReason = 'user' | 'gone' | 'failing' | 'receiver_request';
-
-const patternSyntax = /^(?:\*|[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*){0,3}(?:\.\*)?)$/;
+const patternSyntax = /^[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*){0,3}(?:\.\*)?$/;
 
 /** Whether a webhook may name this: an exact type, `alert.*`, or `*`; and it can match one of `knownTypes`. */
 export function isEventTypePattern(pattern: string, knownTypes: Iterable<string>): boolean {
@@ -132,7 +126,7 @@ export function classifyFault(fault: TransportFault): Classification {
   }
 }
 
-export function isSuccess(status: number): boolean {
+function isSuccess(status: number): boolean {
   return status >= 200 && status <= 299;
 }
 
@@ -142,7 +136,7 @@ export function isFinalStatus(status: number): boolean {
 }
 
 /** The first value of a response header, by lower-case name. */
-export function headerValue(response: HttpResponse, name: string): string | undefined {
+function headerValue(response: HttpResponse, name: string): string | undefined {
   const value = response.headers[name];
   return Array.isArray(value) ? value[0] : value;
 }

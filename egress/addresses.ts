@@ -61,7 +61,7 @@ type Family = 'ipv4' | 'ipv6';
 type AllowRule = { readonly kind: 'net'; readonly list: BlockList; readonly family: Family; readonly port: number | undefined } | NameRule;
 type NameRule = { readonly kind: 'name'; readonly host: string; readonly port: number | undefined };
 
-/** Reads allow-list entries. Every entry that is none is named in `faults`. */
+/** Reads allow-list entries (CIDR, host or host:port). Every entry that is none is named in `faults`. */
 export function parseAllowList(entries: readonly string[]): { rules: AllowRule[]; faults: string[] } {
   const rules: AllowRule[] = [];
   const faults: string[] = [];
@@ -86,9 +86,9 @@ function parseAllowEntry(entry: string): AllowRule | undefined {
 }
 
 function netRule(cidr: string, port: number | undefined): AllowRule | undefined {
-  const [network = '', bits = ''] = cidr.split('/');
+  const [network = '', bits = '', ...rest] = cidr.split('/');
   const version = isIP(network);
-  if (version === 0 || !/^\d{1,3}$/.test(bits) || Number(bits) > (version === 4 ? 32 : 128)) return undefined;
+  if (version === 0 || rest.length > 0 || !/^\d{1,3}$/.test(bits) || Number(bits) > (version === 4 ? 32 : 128)) return undefined;
   const family = version === 4 ? 'ipv4' : 'ipv6';
   return { kind: 'net', list: listOf(family, [cidr]), family, port };
 }

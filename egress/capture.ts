@@ -1,6 +1,7 @@
 import type { Outcome } from '../domain/delivery.ts';
 import type { HttpRequest, HttpResponse } from '../domain/outbound.ts';
 import type { Redactor } from '../domain/redaction.ts';
+import { oneLine } from './fault.ts';
 
 /** What is kept of an answer: enough to see what happened, without the destination's secrets. */
 export interface Capture {
@@ -64,7 +65,7 @@ function cutBytes(text: string, limit: number): string {
 
 /** The explanation of a failure as it is stored: on one line, at most 500 characters. */
 export function captureDetail(detail: string | undefined, redact: Redactor): string | null {
-  return detail === undefined ? null : redact(detail).replaceAll(/\s+/g, ' ').slice(0, 500);
+  return detail === undefined ? null : oneLine(redact(detail));
 }
 
 /** A signature over a known body invites guessing a weak secret at leisure, so it is never kept. */

@@ -1,5 +1,6 @@
 import { isIP, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import type { Timings } from '../domain/outbound.ts';
 import { normalizeHost, type AddressPolicy } from './addresses.ts';
 import { EgressFault } from './fault.ts';
 import { openTunnel, type Proxy } from './proxy.ts';
@@ -27,6 +28,20 @@ export interface Connected {
   readonly dnsMs: number | undefined;
   readonly connectMs: number;
   readonly tlsMs: number | undefined;
+}
+
+/** The parts of opening a connection, for the attempt that waited for it. */
+export function openingTimings({ dnsMs, connectMs, tlsMs }: Connected): Pick<Timings, 'dns' | 'connect' | 'tls'> {
+  return {
+    ...(dnsMs === undefined ? {} : { dns: roundMs(dnsMs) }),
+    connect: roundMs(connectMs),
+    ...(tlsMs === undefined ? {} : { tls: roundMs(tlsMs) }),
+  };
+}
+
+/** Milliseconds with one decimal. */
+export function roundMs(ms: number): number {
+  return Math.round(ms * 10) / 10;
 }
 
 /** The only code that opens a socket to the outside. @throws EgressFault, also when `signal` aborts (`timeout`) */

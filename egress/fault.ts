@@ -14,11 +14,19 @@ export class EgressFault extends Error {
   }
 }
 
-/** Node's code of an error (`ECONNREFUSED`, `CERT_HAS_EXPIRED`), else its message, on one line. */
-export function describeError(error: unknown): string {
+/** Text of others as it is stored and shown: one line without control characters, at most `limit` UTF-16 units. */
+export function oneLine(text: string, limit = 500): string {
+  return text.replaceAll(/[\s\p{Cc}]+/gu, ' ').slice(0, limit);
+}
+
+/** Node's code of an error (`ECONNREFUSED`, `CERT_HAS_EXPIRED`) and its message, on one line. A library's own code may cover Node's: give that. */
+export function describeError(error: unknown, code = codeOf(error)): string {
   if (!isNativeError(error)) return 'unknown error';
-  const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined;
-  const message = error.message.replaceAll(/\s+/g, ' ').slice(0, 300);
+  const message = oneLine(error.message, 300);
   if (code === undefined) return message;
   return message === '' || message.includes(code) ? message || code : `${code}: ${message}`;
+}
+
+function codeOf(error: unknown): string | undefined {
+  return isNativeError(error) && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }

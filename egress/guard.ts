@@ -1,19 +1,20 @@
 import { getCACertificates } from 'node:tls';
-import type { DestinationPolicy, UrlFault } from '../domain/channel.ts';
+import type { DestinationPolicy, UrlFault, UrlFaultReason } from '../domain/channel.ts';
 import type { HttpRequest, HttpResponse, TransportFault } from '../domain/outbound.ts';
 import type { Logger } from '../log.ts';
+import { egressBlockedTotal } from '../metrics.ts';
 import { createAddressPolicy, type AddressPolicyOptions } from './addresses.ts';
 import { createConnector, type Connect } from './connect.ts';
 import { createHttpSender, type HttpSenderOptions, type SendOptions } from './http.ts';
 import { createProxy, type ProxyOptions } from './proxy.ts';
 import { createResolver, type Lookup } from './resolver.ts';
-import { checkMailHost, checkUrl, type CheckedUrl } from './url.ts';
+import { checkMailHost, checkUrl, portOf, type CheckedUrl } from './url.ts';
 
 export interface EgressOptions extends AddressPolicyOptions {
   /** Refuse http for every target that is not allow-listed. */
   readonly requireHttps: boolean;
-  /** Unix milliseconds; for the ages of DNS answers. */
-  readonly now: () => number;
+  /** Unix milliseconds; for the ages of DNS answers. The system's clock unless a test brings its own. */
+  readonly now?: () => number;
   readonly log: Logger;
   /** How names are resolved; the system's resolver unless a test brings its own. */
   readonly lookup?: Lookup;
@@ -25,7 +26,7 @@ export interface EgressOptions extends AddressPolicyOptions {
   readonly timeouts?: { readonly dnsMs?: number; readonly connectMs?: number } & Pick<HttpSenderOptions, 'connectionTtlMs' | 'idleTtlMs'>;
 }
 
-/** The one way out: every connection of every feature is opened here, after its target was judged. One per process. */
+/** The one way out: every connection of every feature is opened here, after its target was judged. It keeps connections and the answers of resolvers. */
 export interface Egress extends DestinationPolicy {
   /** Sends one HTTP request; the result is always a value. */
   sendHttp(request: HttpRequest, options: SendOptions): Promise<HttpResponse | TransportFault>;
@@ -44,17 +45,21 @@ export function createEgress(options: EgressOptions): Egress {
   const policy = createAddressPolicy(options);
   const resolver = createResolver({
     lookup: options.lookup,
-    now: options.now,
+    now: options.now ?? Date.now,
     ...(timeouts.dnsMs === undefined ? {} : { budgetMs: timeouts.dnsMs }),
   });
   const trustedRoots = options.extraRoots === undefined ? undefined : [...getCACertificates('default'), ...options.extraRoots];
+  const noteBlocked = (reason: UrlFaultReason, facts: { host?: string; port?: number; detail: string }): void => {
+    egressBlockedTotal.inc({ reason });
+    log.warn('egress', { event: 'blocked', reason, ...facts });
+  };
   const connect = createConnector({
     policy,
     resolver,
     trustedRoots,
     proxy: options.proxy === undefined ? undefined : createProxy(options.proxy),
     connectTimeoutMs: timeouts.connectMs,
-    onBlocked: ({ host, port }, reason) => log.warn('egress', { event: 'blocked', host, port, reason }),
+    onBlocked: ({ host, port }, detail) => noteBlocked('blocked_address', { host, port, detail }),
   });
   const sender = createHttpSender({ connect, connectionTtlMs: timeouts.connectionTtlMs, idleTtlMs: timeouts.idleTtlMs });
 
@@ -68,7 +73,7 @@ export function createEgress(options: EgressOptions): Egress {
       const checked = checkedUrls(request.url);
       if ('url' in checked) return sender.send(request, checked.url, sendOptions);
       const code = checked.reason === 'blocked_address' || checked.reason === 'blocked_port' ? 'blocked_address' : 'config_invalid';
-      log.warn('egress', { event: 'blocked', reason: checked.reason, detail: checked.detail });
+      noteBlocked(checked.reason, { detail: checked.detail });
       const detail = `the url ${checked.detail}`;
       return Promise.resolve({ kind: 'fault', code, detail, bytesWritten: false, timings: { total: 0 } });
     },
@@ -88,7 +93,7 @@ export function createEgress(options: EgressOptions): Egress {
       return undefined;
     },
     checkMailHost: (host, port) => checkMailHost(host, port, policy),
-    allowsHost: (host, port) => policy.allowsTarget(host, port),
+    allowsUrl: (url) => policy.allowsTarget(url.hostname, portOf(url)),
     close: () => sender.close(),
   };
 }

@@ -1,5 +1,6 @@
 import type { Dispatcher } from 'undici';
-import type { ConnectionFacts, HttpRequest, HttpResponse, Timings, TransportFault, TransportFaultCode } from '../domain/outbound.ts';
+import type { ConnectionFacts, HttpRequest, HttpResponse, TransportFault, TransportFaultCode } from '../domain/outbound.ts';
+import { openingTimings, roundMs } from './connect.ts';
 import { describeError, EgressFault } from './fault.ts';
 import type { Connection, SendOptions } from './http.ts';
 
@@ -33,7 +34,7 @@ interface Head {
 export class HttpExchange implements Dispatcher.DispatchHandler {
   readonly #input: ExchangeInput;
   readonly #startedAt = performance.now();
-  #connection!: Connection;
+  #connection: Connection | undefined;
   /** The connection in use had answered before. */
   #reused = false;
   #repeated = false;
@@ -94,16 +95,17 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(): void {
-    if (this.#settled) return;
-    this.#connection.answered += 1;
-    this.#input.pool.giveBack(this.#connection);
+    const connection = this.#connection;
+    if (this.#settled || connection === undefined) return;
+    connection.answered += 1;
+    this.#input.pool.giveBack(connection);
     this.#answer(false);
   }
 
   onResponseError(_controller: unknown, error: Error): void {
     if (this.#settled) return;
     const { pool, url, request } = this.#input;
-    pool.drop(this.#connection);
+    this.#drop();
     if (this.#head !== undefined && !request.bodyDecides) return this.#answer(true);
     const code = faultCodeOf(error);
     // the receiver closed an idle connection as the request was on its way: no fault of this attempt
@@ -133,13 +135,17 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   #cutBody(): void {
     if (this.#settled) return;
     this.#answer(true);
-    this.#input.pool.drop(this.#connection);
+    this.#drop();
   }
 
   #cut(code: TransportFaultCode, detail: string): void {
     if (this.#settled) return;
     this.#fail(code, detail);
-    this.#input.pool.drop(this.#connection);
+    this.#drop();
+  }
+
+  #drop(): void {
+    if (this.#connection !== undefined) this.#input.pool.drop(this.#connection);
   }
 
   #answer(bodyTruncated: boolean): void {
@@ -168,21 +174,14 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
 
   #facts(): ConnectionFacts {
     const opened = this.#connection?.opened;
-    const timings: { -readonly [Part in keyof Timings]: Timings[Part] } = { total: round(this.#elapsed()) };
-    // a reused connection was opened by an earlier request
-    if (opened !== undefined && !this.#reused && !this.#repeated) {
-      if (opened.dnsMs !== undefined) timings.dns = round(opened.dnsMs);
-      timings.connect = round(opened.connectMs);
-      if (opened.tlsMs !== undefined) timings.tls = round(opened.tlsMs);
-    }
-    if (this.#firstByteMs !== undefined) timings.firstByte = round(this.#firstByteMs);
+    const timings = {
+      // a reused connection was opened by an earlier request
+      ...(opened === undefined || this.#reused || this.#repeated ? {} : openingTimings(opened)),
+      ...(this.#firstByteMs === undefined ? {} : { firstByte: roundMs(this.#firstByteMs) }),
+      total: roundMs(this.#elapsed()),
+    };
     return { timings, remoteAddress: opened?.remoteAddress, tlsVersion: opened?.tlsVersion, repeated: this.#repeated || undefined };
   }
-}
-
-/** Milliseconds with one decimal. */
-function round(ms: number): number {
-  return Math.round(ms * 10) / 10;
 }
 
 const resetCodes = new Set([

@@ -3,6 +3,7 @@ import { Client } from 'undici';
 import type { HttpRequest, HttpResponse, TransportFault } from '../domain/outbound.ts';
 import type { Connect, Connected } from './connect.ts';
 import { HttpExchange } from './http-exchange.ts';
+import { portOf } from './url.ts';
 
 export interface SendOptions {
   /** From DNS to the response head, in milliseconds. */
@@ -64,9 +65,8 @@ export function createHttpSender({ connect, connectionTtlMs = 60_000, idleTtlMs 
         headersTimeout: 0,
         bodyTimeout: 0,
         connect: ({ hostname, port, protocol }, callback) => {
-          const secure = protocol === 'https:';
-          const target = { host: hostname, port: port === '' ? (secure ? 443 : 80) : Number(port) };
-          connect(target, { secure, signal: dialing.signal }).then(
+          const target = { host: hostname, port: portOf({ port, protocol }) };
+          connect(target, { secure: protocol === 'https:', signal: dialing.signal }).then(
             (opened) => {
               connection.opened = opened;
               connection.answered = 0;

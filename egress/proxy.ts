@@ -3,6 +3,7 @@ import type { TLSSocket } from 'node:tls';
 import { normalizeHost } from './addresses.ts';
 import { EgressFault } from './fault.ts';
 import { openTcp, openTls, type OpenTcpOptions, type Target } from './socket.ts';
+import { portOf } from './url.ts';
 
 export interface ProxyOptions {
   /** `http://` or `https://`, with user and password where the proxy asks for them. */
@@ -24,13 +25,12 @@ export interface Proxy {
 /** @throws when the url is none */
 export function createProxy({ url: text, noProxy }: ProxyOptions): Proxy {
   const url = new URL(text);
-  const secure = url.protocol === 'https:';
   const login = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
   const exceptions = noProxy.map(parseException);
   return {
     host: normalizeHost(url.hostname),
-    port: url.port === '' ? (secure ? 443 : 80) : Number(url.port),
-    secure,
+    port: portOf(url),
+    secure: url.protocol === 'https:',
     authorization: url.username === '' ? undefined : `Basic ${Buffer.from(login).toString('base64')}`,
     isBypassed({ host: given, port }) {
       const host = normalizeHost(given);
@@ -101,6 +101,7 @@ function askForTunnel(socket: Socket, { host, port }: Target, authorization: str
     };
     socket.on('data', onData).once('error', onLost).once('close', onLost);
     signal.addEventListener('abort', onAbort, { once: true });
+    if (signal.aborted) return onAbort();
     socket.write(`CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n${login}\r\n`);
   });
 }

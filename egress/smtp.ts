@@ -12,8 +12,8 @@ import type {
   TransportFault,
   TransportFaultCode,
 } from '../domain/outbound.ts';
-import type { Connected } from './connect.ts';
-import { describeError, EgressFault } from './fault.ts';
+import { openingTimings, roundMs, type Connected } from './connect.ts';
+import { describeError, EgressFault, oneLine } from './fault.ts';
 import type { Egress } from './guard.ts';
 import type { SendOptions } from './http.ts';
 
@@ -96,7 +96,7 @@ class MailSession {
       smtp.send(envelope, this.#stream(mail), (error, info) => {
         accepted = info?.accepted ?? [];
         refused = (info?.rejectedErrors ?? []).map(refusalOf);
-        reply = info?.response ?? '';
+        reply = oneLine(info?.response ?? '');
         done(error);
       }),
     );
@@ -121,10 +121,7 @@ class MailSession {
         ...this.#facts(),
       };
     }
-    return this.fault(
-      faultCodeOf(code, originalCode),
-      describeError(originalCode === undefined ? error : Object.assign(error, { code: originalCode })),
-    );
+    return this.fault(faultCodeOf(code, originalCode), describeError(error, originalCode));
   }
 
   fault(code: TransportFaultCode, detail: string): TransportFault {
@@ -153,18 +150,9 @@ class MailSession {
 
   #facts(): ConnectionFacts {
     const opened = this.#opened;
-    const total = round(performance.now() - this.#startedAt);
+    const total = roundMs(performance.now() - this.#startedAt);
     if (opened === undefined) return { timings: { total } };
-    return {
-      timings: {
-        ...(opened.dnsMs === undefined ? {} : { dns: round(opened.dnsMs) }),
-        connect: round(opened.connectMs),
-        ...(opened.tlsMs === undefined ? {} : { tls: round(opened.tlsMs) }),
-        total,
-      },
-      remoteAddress: opened.remoteAddress,
-      tlsVersion: opened.tlsVersion,
-    };
+    return { timings: { ...openingTimings(opened), total }, remoteAddress: opened.remoteAddress, tlsVersion: opened.tlsVersion };
   }
 }
 
@@ -248,12 +236,4 @@ function refusalOf(error: SessionError): SmtpRefusal {
 
 function addressOf(mailbox: string): string {
   return /<([^<>]+)>$/.exec(mailbox)?.[1] ?? mailbox;
-}
-
-function oneLine(reply: string): string {
-  return reply.replaceAll(/\s+/g, ' ').slice(0, 500);
-}
-
-function round(ms: number): number {
-  return Math.round(ms * 10) / 10;
 }

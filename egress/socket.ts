@@ -76,6 +76,8 @@ function becomes(socket: Socket, event: 'connect' | 'secureConnect', { signal, d
     };
     socket.once('error', fail).once('close', onClose).once(event, onReady);
     signal.addEventListener('abort', onAbort, { once: true });
+    // a signal that has aborted says so to nobody any more
+    if (signal.aborted) onAbort();
   });
 }
 

@@ -15,6 +15,12 @@ export interface CheckedUrl {
   readonly port: number;
 }
 
+/** The port a URL names or implies. */
+export function portOf({ port, protocol }: Pick<URL, 'port' | 'protocol'>): number {
+  if (port !== '') return Number(port);
+  return protocol === 'https:' ? 443 : 80;
+}
+
 /**
  * Judges a destination's URL, when it is saved and again before each request. The text is judged before it is parsed as well, because the
  * URL parser repairs what other readers of the same text would understand differently (`https:h`, a backslash, a tab in the host).
@@ -34,13 +40,13 @@ export function checkUrl(text: string, { policy, requireHttps }: UrlRules): Chec
   if (text.includes('#')) return fault('fragment', 'must not contain a fragment');
 
   const host = normalizeHost(url.hostname);
-  const port = url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);
+  const port = portOf(url);
   if (port === 0) return fault('blocked_port', 'port 0 cannot be connected to');
   const literalFault = isIP(host) === 0 ? undefined : policy.judgeAddress({ host, port }, host);
   if (literalFault !== undefined) return fault('blocked_address', literalFault);
   if (policy.allowsTarget(host, port)) return { url, host, port };
 
-  if (host === 'localhost' || host.endsWith('.localhost')) return fault('blocked_address', 'localhost is not a public host');
+  if (isLocalhost(host)) return fault('blocked_address', 'localhost is not a public host');
   if (port !== 80 && port !== 443 && port < 1_024)
     return fault('blocked_port', `port ${port} is not allowed; 80, 443 and 1024 or higher are`);
   if (requireHttps && url.protocol !== 'https:') return fault('https_required', 'must be https');
@@ -58,8 +64,13 @@ export function checkMailHost(givenHost: string, port: number, policy: AddressPo
   const literalFault = isIP(parsed) === 0 ? undefined : policy.judgeAddress({ host: parsed, port }, parsed);
   if (literalFault !== undefined) return fault('blocked_address', literalFault);
   if (policy.allowsTarget(parsed, port)) return undefined;
-  if (host === 'localhost' || host.endsWith('.localhost')) return fault('blocked_address', 'localhost is not a public host');
+  if (isLocalhost(host)) return fault('blocked_address', 'localhost is not a public host');
   return mailPorts.has(port) ? undefined : fault('blocked_port', `port ${port} is not allowed; 25, 465, 587 and 2525 are`);
+}
+
+/** RFC 6761 section 6.3: these names are this machine, whatever a resolver says. */
+function isLocalhost(host: string): boolean {
+  return host === 'localhost' || host.endsWith('.localhost');
 }
 
 function fault(reason: UrlFaultReason, detail: string): UrlFault {

@@ -20,8 +20,9 @@ export type Announcer = {
   readonly stopping: (reason: string) => void;
 };
 
-export function createAnnouncer(terminal: boolean, now: () => Date = () => new Date()): Announcer {
-  return terminal ? createTerminalAnnouncer() : createJsonAnnouncer(now);
+/** @param terminal people watch standard output */
+export function createAnnouncer(terminal: boolean): Announcer {
+  return terminal ? createTerminalAnnouncer() : createJsonAnnouncer();
 }
 
 function createTerminalAnnouncer(): Announcer {
@@ -34,10 +35,10 @@ function createTerminalAnnouncer(): Announcer {
   };
 }
 
-function createJsonAnnouncer(now: () => Date): Announcer {
+function createJsonAnnouncer(): Announcer {
   // Not through the logger: its redaction would hide the API key, which is shown here once and on purpose.
   const print = (level: string, unit: string, fields: object) =>
-    process.stdout.write(`${JSON.stringify({ time: now().toISOString(), level, process: 'supervisor', unit, ...fields })}\n`);
+    process.stdout.write(`${JSON.stringify({ time: new Date().toISOString(), level, process: 'supervisor', unit, ...fields })}\n`);
   return {
     progress: (message) => print('info', 'progress', { message }),
     ready: (facts) => print('info', 'ready', { ...facts, curl: renderCurl(facts) }),

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { badConfigurationExitCode } from '../config.ts';
 import { StartFault } from './data-directory.ts';
-import { identify, type ProcessIdentity } from './process-identity.ts';
+import { describeExit, identify, type ProcessIdentity } from './process-identity.ts';
 import type { SupervisedMessage } from './supervised.ts';
 
 export type AppProcess = {
@@ -35,7 +35,7 @@ const stopGraceMs = 40_000;
 export async function startApp({ file, env, stdout, stderr, readyTimeoutMs, signal }: AppOptions): Promise<AppProcess> {
   const child = spawn(process.execPath, ['--enable-source-maps', file], { env, stdio: ['ignore', stdout, stderr, 'ipc'] });
   const exited = new Promise<string>((resolve) => {
-    child.once('exit', (code, signal) => resolve(signal === null ? `exit code ${code}` : `signal ${signal}`));
+    child.once('exit', (code, signal) => resolve(describeExit(code, signal)));
     child.once('error', (error) => resolve(error.message));
   });
   const end = () => endPolitely(child);

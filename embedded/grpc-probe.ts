@@ -8,7 +8,7 @@ const grpcOk = 0;
  * Calls `path` (`/package.Service/Method`) at `address` (host:port, clear text) with an encoded message.
  * Answers the gRPC status; undefined when there was no answer within `timeoutMs`. Never rejects.
  */
-export function probeGrpc(address: string, path: string, message: Buffer, timeoutMs: number): Promise<number | undefined> {
+function probeGrpc(address: string, path: string, message: Buffer, timeoutMs: number): Promise<number | undefined> {
   return new Promise((resolve) => {
     const session = connect(`http://${address}`);
     const finish = (status?: number) => {
@@ -43,7 +43,7 @@ export async function answersGrpc(address: string, timeoutMs: number): Promise<b
 /** Whether the Temporal frontend at `address` serves that namespace. */
 export async function servesNamespace(address: string, namespace: string, timeoutMs: number): Promise<boolean> {
   const name = Buffer.from(namespace);
-  // DescribeNamespaceRequest: field 1, a string.
+  // DescribeNamespaceRequest: field 1, a string; names of at most 100 characters (config.ts) have a length of one byte.
   const request = Buffer.concat([Buffer.from([0x0a, name.length]), name]);
   return (await probeGrpc(address, '/temporal.api.workflowservice.v1.WorkflowService/DescribeNamespace', request, timeoutMs)) === grpcOk;
 }

@@ -1,7 +1,7 @@
 /** Starting a server under its guardian (guardian.ts), and ending it. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { endProcess, identify, type ProcessIdentity } from './process-identity.ts';
+import { describeExit, endProcess, identify, type ProcessIdentity } from './process-identity.ts';
 
 /** Crosses a command line as JSON: no secrets in it. */
 export type GuardedCommand = {
@@ -99,10 +99,6 @@ export function serverEnvironment(own: Readonly<Record<string, string>>): NodeJS
 
 function askToStop(guardian: ChildProcess): void {
   if (guardian.connected) guardian.send('stop', () => undefined);
-}
-
-function describeExit(code: number | null, signal: NodeJS.Signals | null): string {
-  return signal === null ? `exit code ${code}` : `signal ${signal}`;
 }
 
 let parentDeathSignalTool: string | undefined | null = null;

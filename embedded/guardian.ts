@@ -4,7 +4,7 @@
  * however the supervisor dies. Run by guarded.ts only: `node guardian.ts <GuardedCommand as JSON>`.
  *
  * When the guardian itself is killed with -9: where setpriv (util-linux) exists, the kernel sends the server its stop signal; the
- * supervisor, if alive, ends the server in any case; and the next start ends what processes.ts recorded.
+ * supervisor, if alive, ends the server in any case; and the next start ends what processes.json names.
  */
 import { spawn } from 'node:child_process';
 import type { GuardedCommand, GuardianMessage } from './guarded.ts';

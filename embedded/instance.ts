@@ -134,8 +134,6 @@ export function createInstance({ config, env, announcer, terminal, appFile }: In
   function composeEnvironment(apiPort: number): NodeJS.ProcessEnv {
     const { DATABASE_URL_FILE: _url, TOCSIN_BOOTSTRAP_KEY: _key, TOCSIN_BOOTSTRAP_KEY_FILE: _keyFile, ...inherited } = env;
     return {
-      // Host names are resolved on libuv's threads; four of them would let a few dead name servers stall everything.
-      UV_THREADPOOL_SIZE: '32',
       ...inherited,
       DATABASE_URL: postgres?.facts.databaseUrl,
       TEMPORAL_ADDRESS: temporal?.facts.address,

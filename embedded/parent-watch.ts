@@ -7,8 +7,9 @@ const intervalMs = 500;
  * Calls `gone` once when the parent process has died. Under npm the parent is a shell that outlives a killed npm, so there the shell's
  * own parent is watched as well (where /proc shows it). Without a parent to lose (a container's first process) nothing is watched.
  */
-export function watchParent(startedByNpm: boolean, gone: () => void): { stop(): void } {
+export function watchParent(startedByNpm: boolean, gone: () => void): void {
   const parent = process.ppid;
+  if (parent <= 1) return;
   const grandparent = startedByNpm ? readParentOf(parent) : undefined;
   const timer = setInterval(() => {
     const orphaned = process.ppid !== parent || (grandparent !== undefined && readParentOf(parent) !== grandparent);
@@ -17,8 +18,6 @@ export function watchParent(startedByNpm: boolean, gone: () => void): { stop(): 
     gone();
   }, intervalMs);
   timer.unref();
-  if (parent <= 1) clearInterval(timer);
-  return { stop: () => clearInterval(timer) };
 }
 
 function readParentOf(pid: number): number | undefined {

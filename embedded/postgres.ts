@@ -18,6 +18,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import pg from 'pg';
+import { writeWhole } from './data-directory.ts';
 import { findFreePort } from './free-port.ts';
 import { type GuardedProcess, serverEnvironment, startGuarded } from './guarded.ts';
 import { type PostgresHome, preparePostgresHome } from './postgres-home.ts';
@@ -104,10 +105,7 @@ function serverSettings(port: number, fsync: boolean): string[] {
 /** The password stays with the data directory, readable by its owner only. */
 function readOrMakePassword(dataDir: string): string {
   const file = join(dataDir, 'postgres-password');
-  if (!existsSync(file)) {
-    writeFileSync(`${file}.new`, randomBytes(24).toString('base64url'), { mode: 0o600 });
-    renameSync(`${file}.new`, file);
-  }
+  if (!existsSync(file)) writeWhole(file, randomBytes(24).toString('base64url'));
   return readFileSync(file, 'utf8').trim();
 }
 

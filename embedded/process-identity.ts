@@ -28,7 +28,7 @@ export function signalProcess(identity: ProcessIdentity, signal: NodeJS.Signals)
 }
 
 /** Waits until that process is gone; false when it still runs after `timeoutMs`. */
-export async function waitUntilGone(identity: ProcessIdentity, timeoutMs: number): Promise<boolean> {
+async function waitUntilGone(identity: ProcessIdentity, timeoutMs: number): Promise<boolean> {
   const deadline = Date.now() + timeoutMs;
   while (isRunning(identity)) {
     if (Date.now() >= deadline) return false;
@@ -43,6 +43,11 @@ export async function endProcess(identity: ProcessIdentity, signal: NodeJS.Signa
   if (await waitUntilGone(identity, graceMs)) return;
   signalProcess(identity, 'SIGKILL');
   if (!(await waitUntilGone(identity, 10_000))) throw new Error(`Process ${identity.pid} does not end, not even by SIGKILL.`);
+}
+
+/** How a child process ended, in a few words. */
+export function describeExit(code: number | null, signal: NodeJS.Signals | null): string {
+  return signal === null ? `exit code ${code}` : `signal ${signal}`;
 }
 
 /** Clock ticks since boot, field 22 of /proc/<pid>/stat (proc(5)); the name in field 2 may hold spaces and parentheses. */

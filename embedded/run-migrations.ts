@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { StartFault } from './data-directory.ts';
+import { describeExit } from './process-identity.ts';
 import type { SupervisedMessage } from './supervised.ts';
 
 /** Migrates and seeds the database that `env` names. Rejects with the fault in one sentence. */
@@ -13,7 +14,9 @@ export async function runMigrations(env: NodeJS.ProcessEnv, output: number | 'in
     if ('migrated' in message) created = message.created;
     if ('fault' in message) fault = message.fault;
   });
-  const code = await new Promise<number | null>((resolve, reject) => child.once('error', reject).once('close', resolve));
-  if (created === undefined) throw new StartFault(fault ?? `Migrating the database ended with exit code ${code}; the log says why.`);
+  const ended = await new Promise<string>((resolve, reject) =>
+    child.once('error', reject).once('close', (code, signal) => resolve(describeExit(code, signal))),
+  );
+  if (created === undefined) throw new StartFault(fault ?? `Migrating the database ended with ${ended}; the log says why.`);
   return { created };
 }

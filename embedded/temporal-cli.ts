@@ -46,8 +46,8 @@ function isAtLeast(match: RegExpExecArray, wanted: readonly [number, number, num
   return true;
 }
 
-/** The first `name` on the search path; relative members of the path are passed over. */
-export function* findOnPath(name: string, env: NodeJS.ProcessEnv): Generator<string> {
+/** Where the search path would have a program of this name, in its order; relative members of the path are passed over. */
+export function* listOnPath(name: string, env: NodeJS.ProcessEnv): Generator<string> {
   const file = process.platform === 'win32' ? `${name}.exe` : name;
   for (const directory of (env['PATH'] ?? '').split(delimiter)) if (isAbsolute(directory)) yield join(directory, file);
 }

@@ -8,7 +8,7 @@ import {
   askVersion,
   findCacheDirectory,
   findCached,
-  findOnPath,
+  listOnPath,
   isRecentEnough,
   preferredVersion,
   putIntoCache,
@@ -41,7 +41,7 @@ export async function provisionTemporalCli(options: ProvisionOptions): Promise<T
       `TEMPORAL_CLI_PATH is ${cliPath}, which cannot be run: correct it, or unset it to have a server found or built.`,
     );
   }
-  for (const path of findOnPath('temporal', env)) {
+  for (const path of listOnPath('temporal', env)) {
     const version = await askVersion(path);
     if (version !== undefined && isRecentEnough(version)) return { path, version, source: 'PATH' };
   }

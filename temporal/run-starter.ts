@@ -7,6 +7,7 @@ import { pipelineInOrganization } from '../db/pipeline.ts';
 import { inOrganization } from '../db/tenant.ts';
 import { formatRunId } from '../domain/run.ts';
 import { toWireId } from '../domain/id.ts';
+import { runSize, runStartsTotal } from '../metrics.ts';
 import { type DeliverInput, searchAttributes, taskQueues, workflowIds, workflowTypes } from '../workflows/messages.ts';
 import type { TemporalClient } from './connection.ts';
 
@@ -17,7 +18,6 @@ export interface RunStarterOptions {
   maxRunSize: number;
   /** Base of the links shown to operators. */
   publicUrl: string;
-  onStarted?: (run: { members: number; eager: boolean }) => void;
   onFailed?: (error: unknown) => void;
 }
 
@@ -83,8 +83,9 @@ export function createRunStarter(options: RunStarterOptions): RunStarter {
       try {
         const hold = holdFor(run, members[0]!.destinationId);
         const how = await startWorkflow(options, run, members);
+        runStartsTotal.inc({ how });
         if (how === 'ended') return await skipEnded(run, members[0]!);
-        options.onStarted?.({ members: run.size, eager: how === 'eager' });
+        runSize.observe(run.size);
         if (how === 'eager') await hold;
       } catch (error) {
         if (run.size > 1)
@@ -92,6 +93,7 @@ export function createRunStarter(options: RunStarterOptions): RunStarter {
         throw error;
       }
     } catch (error) {
+      runStartsTotal.inc({ how: 'failed' });
       pausedUntil = Date.now() + pauseAfterFailureMs;
       queues.clear();
       waiting = 0;

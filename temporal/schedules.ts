@@ -1,4 +1,5 @@
 import { ScheduleAlreadyRunning, ScheduleNotFoundError, ScheduleOverlapPolicy, type ScheduleOptions } from '@temporalio/client';
+import type { Logger } from '../log.ts';
 import { taskQueues, workflowTypes } from '../workflows/messages.ts';
 import type { TemporalClient } from './connection.ts';
 
@@ -16,6 +17,25 @@ const schedules: readonly ScheduleOptions[] = [
     },
   },
 ];
+
+export interface KeepSchedulesOptions {
+  temporal: Pick<TemporalClient, 'client'>;
+  log: Logger;
+  /** Between two looks at what is missing. Default 10 minutes. */
+  everyMs?: number;
+}
+
+/**
+ * Registers the schedules now, and until `stop` makes those again that are missing: a Temporal server that lost its data has no schedules
+ * either, and nothing else would notice.
+ */
+export async function keepSchedules({ temporal, log, everyMs = 10 * 60_000 }: KeepSchedulesOptions): Promise<{ stop(): void }> {
+  await registerSchedules(temporal);
+  const timer = setInterval(() => {
+    registerSchedules(temporal, 'keep').catch((error: unknown) => log.warn('schedules', { error }));
+  }, everyMs);
+  return { stop: () => clearInterval(timer) };
+}
 
 /**
  * Creates the schedules; those that exist are brought up to this version, or kept as they are. Safe to repeat and to run in several processes

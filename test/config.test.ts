@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { ConfigError, readConfig, readServerConfig, renderSettings, type Environment } from '../config.ts';
+import { ConfigError, egressOptions, readConfig, readServerConfig, renderSettings, type Environment } from '../config.ts';
+import { createAddressPolicy } from '../egress/addresses.ts';
 
 const key = Buffer.alloc(32, 7).toString('base64');
 
@@ -89,6 +90,17 @@ test('a process without servers of its own says everything it lacks', () => {
   expect(config.temporal.address).toBe('127.0.0.1:7233');
 });
 
+test('only a secret may come from a file: an address in one is no address', () => {
+  const env = { DATABASE_URL: 'postgresql://db/t', TOCSIN_SECRET_KEYS: `k1:${key}`, TEMPORAL_ADDRESS_FILE: '/run/secrets/address' };
+  expect(faultsOf(env, readServerConfig)).toEqual([expect.stringMatching(/^TEMPORAL_ADDRESS must be set/)]);
+});
+
+test('a login that a driver could not decode is a fault, told without its text', () => {
+  const faults = faultsOf({ TOCSIN_EGRESS_PROXY: 'http://me:50%off@proxy:3128' });
+  expect(faults).toEqual([expect.stringMatching(/^TOCSIN_EGRESS_PROXY must .*percent-encoded/)]);
+  expect(faults.join()).not.toContain('50%off');
+});
+
 test('a secret may come from a file, but not from both places', () => {
   const directory = mkdtempSync(join(tmpdir(), 'tocsin-config-'));
   try {
@@ -120,15 +132,35 @@ describe('durations', () => {
 });
 
 describe('egress targets', () => {
-  test.each(['127.0.0.0/8', '::1/128', '10.1.2.3', 'mail.internal', 'mail.internal:25', '[fd00::1]:8080', 'fd00::1'])(
-    '%s is taken',
+  test.each(['127.0.0.0/8', '::1/128', '10.1.2.3', 'mail.internal', 'mail.internal:25', '[fd00::1]:8080', '[fd00::1]', 'fd00::1'])(
+    '%s is taken, and egress takes it',
     (text) => {
       expect(readConfig({ TOCSIN_EGRESS_ALLOW: text }).egressAllow).toEqual([text]);
+      expect(() => createAddressPolicy({ allow: [text], deniedTargets: [] })).not.toThrow();
     },
   );
-  test.each(['10.0.0.0/x', 'host/8', 'http://host', 'a:b:c', 'host:0', 'host:99999', '-host', '10.0.0.0/8/8'])('%s is refused', (text) => {
-    expect(faultsOf({ TOCSIN_EGRESS_ALLOW: text })).toHaveLength(1);
+  test.each(['10.0.0.0/x', 'host/8', 'http://host', 'a:b:c', 'host:0', 'host:99999', '-host', 'host-', 'büro.example', '10.0.0.0/8/8'])(
+    '%s is refused',
+    (text) => {
+      expect(faultsOf({ TOCSIN_EGRESS_ALLOW: text })).toHaveLength(1);
+    },
+  );
+});
+
+test("deliveries never reach a process's own servers, in whatever form their addresses are given", () => {
+  const config = readServerConfig({
+    DATABASE_URL: 'postgres://tocsin@[::1]/tocsin',
+    TOCSIN_SECRET_KEYS: `k1:${key}`,
+    TEMPORAL_ADDRESS: '[::1]:7233',
+    TOCSIN_EGRESS_ALLOW: '::1',
+    TOCSIN_EGRESS_PROXY: 'http://proxy.internal:3128',
+    NO_PROXY: 'inside.example',
   });
+  const { allow, deniedTargets, requireHttps, proxy } = egressOptions(config);
+  const policy = createAddressPolicy({ allow, deniedTargets });
+  for (const port of [5432, 7233, 8400]) expect(policy.judgeAddress({ host: '::1', port }, '::1')).toContain('belongs to Tocsin');
+  expect(policy.judgeAddress({ host: '::1', port: 7234 }, '::1')).toBeUndefined();
+  expect([requireHttps, proxy]).toEqual([false, { url: 'http://proxy.internal:3128', noProxy: ['inside.example'] }]);
 });
 
 test('every name is in the printed table once', () => {

@@ -15,6 +15,7 @@ import type { Activities } from '../activities/index.ts';
 import {
   type AttemptAnswer,
   type DeliverInput,
+  type DeliverProgress,
   type DeliverResult,
   type RunState,
   searchAttributes,
@@ -35,8 +36,9 @@ const fast = proxyLocalActivities<Activities>({
 /**
  * Owns one run: attempts what is due, waits on durable timers for what is not, ends when no delivery of it is open. Outcomes and the next
  * due time come back as values and live in rows, so retry policies, classification and cancelling change without a workflow version.
+ * @param progress of the execution before, if this one continues it
  */
-export async function deliver(input: DeliverInput): Promise<DeliverResult> {
+export async function deliver(input: DeliverInput, progress?: DeliverProgress): Promise<DeliverResult> {
   // The policy serves our own faults (database down); the destination's retries are the rows' business.
   const slow = proxyActivities<Activities>({
     taskQueue: taskQueues.channel(input.channelType),
@@ -58,9 +60,11 @@ export async function deliver(input: DeliverInput): Promise<DeliverResult> {
   }
 
   async function attemptUntilDone(): Promise<DeliverResult> {
-    const total: DeliverResult = { delivered: 0, failed: 0, cancelled: 0 };
-    let shown: RunState = 'in_flight';
-    let answer = await attemptFast(input);
+    const total: DeliverResult = { delivered: 0, failed: 0, cancelled: 0, ...progress?.settled };
+    let shown: RunState = progress?.shown ?? 'in_flight';
+    let open = progress?.open ?? [];
+    // The first attempt of an execution that continues another is long past.
+    let answer: AttemptAnswer = progress === undefined ? await attemptFast(input) : { kind: 'slow' };
     for (;;) {
       if (answer.kind !== 'slow') {
         total.delivered += answer.delivered;
@@ -68,11 +72,11 @@ export async function deliver(input: DeliverInput): Promise<DeliverResult> {
         total.cancelled += answer.cancelled;
       }
       if (answer.kind === 'done') {
-        if (shown !== 'in_flight')
-          upsertSearchAttributes([{ key: searchAttributes.state, value: total.failed > 0 ? 'failed' : 'delivered' }]);
+        if (shown !== 'in_flight') upsertSearchAttributes([{ key: searchAttributes.state, value: endOf(total) }]);
         return total;
       }
       if (answer.kind === 'wait') {
+        open = answer.open;
         if (answer.state !== shown) {
           shown = answer.state;
           upsertSearchAttributes([{ key: searchAttributes.state, value: shown }]);
@@ -81,16 +85,20 @@ export async function deliver(input: DeliverInput): Promise<DeliverResult> {
         // A zero timeout would write a version marker instead of a timer.
         await condition(() => woken, Math.max(1, answer.ms), { summary: answer.summary });
         woken = false;
-        if (workflowInfo().continueAsNewSuggested) return await continueAsNew<typeof deliver>(input);
+        if (workflowInfo().continueAsNewSuggested) return await continueAsNew<typeof deliver>(input, { settled: total, open, shown });
       }
-      answer = await slow.attempt({ ...input, lane: 'slow' });
+      answer = await slow.attempt({ ...input, lane: 'slow', open });
     }
   }
 }
 
+/** How a run ended, in one word for the search attribute: a failure among many is what somebody looks for. */
+function endOf({ delivered, failed }: DeliverResult): 'delivered' | 'failed' | 'cancelled' {
+  if (failed > 0) return 'failed';
+  return delivered > 0 ? 'delivered' : 'cancelled';
+}
+
 async function attemptFast(input: DeliverInput): Promise<AttemptAnswer> {
-  // After continue-as-new the first attempt is long past.
-  if (workflowInfo().continuedFromExecutionRunId !== undefined) return { kind: 'slow' };
   try {
     return await fast.attempt({ ...input, lane: 'fast' });
   } catch (error) {

@@ -39,12 +39,19 @@ export interface DeliverResult {
 /** "The rows changed, look again." Carries nothing: a lost or doubled signal is harmless. */
 export const wake = defineSignal('wake');
 
-/** What one step of a run made of its rows; the counts are of this step. */
+/** What one step of a run made of its rows; the counts are of what ended since the step before, `open` are the deliveries (UUIDs) that did not. */
 export type AttemptAnswer =
   | ({ kind: 'done' } & DeliverResult)
-  | ({ kind: 'wait'; ms: number; summary: string; state: RunState; details: string } & DeliverResult)
+  | ({ kind: 'wait'; ms: number; summary: string; state: RunState; details: string; open: readonly string[] } & DeliverResult)
   /** Not begun: this attempt belongs in an activity of the channel's own queue. */
   | { kind: 'slow' };
+
+/** How far a run has come when its history is full and it goes on with an empty one. */
+export interface DeliverProgress {
+  settled: DeliverResult;
+  open: readonly string[];
+  shown: RunState;
+}
 
 /** The worst state among the open members of a run, for the search attribute. */
 export type RunState = 'in_flight' | 'retrying' | 'held';

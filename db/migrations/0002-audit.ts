@@ -227,22 +227,25 @@ revoke execute on function audit.ensure_partitions(int) from public;
 grant execute on function audit.ensure_partitions(int) to tocsin_sequencer`;
 
 // A function, because its plan is kept per connection: planning inserts into partitioned tables costs more than doing them. It has the
-// caller's rights, so row security holds. Arrays hold one element per entry; those of a row's own arrays are array literals.
+// caller's rights, so row security holds. Arrays hold one element per entry; those of a row's own arrays are array literals, and the bytes
+// of all rows one string (byte-columns.ts).
 const append = `
 create function audit.append(
   at timestamptz, ids uuid[], org_ids uuid[], occurred timestamptz[], project_ids uuid[], tenant_ids text[], classes text[],
   categories text[], actions text[], verbs text[], statuses text[], actor_types text[], actor_ids text[], resource_types text[],
   resource_ids text[], resource_names text[], tools text[], git_commit_shas text[], correlation_ids text[],
-  break_glass_session_ids text[], changes text[], documents bytea[], leaf_hashes bytea[], subjects text[], versions text[], sealed text[]
+  break_glass_session_ids text[], changes text[], documents bytea, starts int[], lengths int[], leaf_hashes bytea, subjects text[],
+  versions text[], sealed text[]
 ) returns void language plpgsql set search_path = pg_catalog, audit, pg_temp as $$
 begin
   with draft as (
-    select * from unnest(ids, org_ids, occurred, project_ids, tenant_ids, classes, categories, actions, verbs, statuses, actor_types,
+    select *, substring(documents from start for length) as canonical, substring(leaf_hashes from (n * 32 - 31)::int for 32) as leaf_hash
+    from unnest(ids, org_ids, occurred, project_ids, tenant_ids, classes, categories, actions, verbs, statuses, actor_types,
       actor_ids, resource_types, resource_ids, resource_names, tools, git_commit_shas, correlation_ids, break_glass_session_ids,
-      changes, documents, leaf_hashes, subjects, versions, sealed
-    ) as d(id, org_id, occurred_at, project_id, tenant_id, class, category, action, verb, status, actor_type, actor_id, resource_type,
-      resource_id, resource_name, tool, git_commit_sha, correlation_id, break_glass_session_id, changed, canonical, leaf_hash,
-      subject_ids, dek_versions, envelopes)
+      changes, starts, lengths, subjects, versions, sealed
+    ) with ordinality as d(id, org_id, occurred_at, project_id, tenant_id, class, category, action, verb, status, actor_type, actor_id,
+      resource_type, resource_id, resource_name, tool, git_commit_sha, correlation_id, break_glass_session_id, changed, start, length,
+      subject_ids, dek_versions, envelopes, n)
   ), written as (
     insert into entry (id, org_id, recorded_at, occurred_at, project_id, tenant_id, class, category, action, verb, status, actor_type,
       actor_id, resource_type, resource_id, resource_name, tool, git_commit_sha, correlation_id, break_glass_session_id, changed,

@@ -96,6 +96,13 @@ export class Migration0003Delivery extends Migration {
           raise exception 'the routing configuration has changed' using errcode = 'TR001';
         end if;
       end $$;
+      -- For transactions that record attempts hoping that nobody cancels their deliveries meanwhile.
+      create function assert_none_cancelled(ids uuid[]) returns void language plpgsql stable as $$
+      begin
+        if exists (select from delivery where org_id = nullif(current_setting('app.org_id', true), '')::uuid and id = any(ids) and state = 'cancelled') then
+          raise exception 'a delivery has been cancelled' using errcode = 'TR003';
+        end if;
+      end $$;
       -- Takes keys together with their answers, for transactions that were prepared hoping that none is taken: they commit only then.
       -- A concurrent holder of a key is waited for; whoever takes several takes them in order, so two never wait for each other.
       create function take_idempotency_keys(org uuid, principals uuid[], keys text[], hashes bytea[], statuses int[], answer_headers jsonb[],

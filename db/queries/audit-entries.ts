@@ -1,5 +1,5 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { type Expression, type ExpressionBuilder, type Kysely, type SqlBool, sql } from 'kysely';
+import { type Expression, type ExpressionBuilder, type Kysely, type RawBuilder, type SqlBool, sql } from 'kysely';
 import type { AuditFilter } from '../../domain/audit/filter.ts';
 import { limits } from '../../domain/audit/limits.ts';
 import { idTimeMs } from '../../domain/id.ts';
@@ -47,7 +47,8 @@ interface AuditTables {
   };
 }
 
-const listed = [
+/** Columns of `AuditEntryRow` that are read as they are. */
+export const entryColumns = [
   'id',
   'project_id',
   'tenant_id',
@@ -68,8 +69,9 @@ const listed = [
   'changed',
 ] as const;
 
-// the driver gives timestamps in the session's own notation
-const isoTime = (column: string) => sql<string>`to_char(${sql.ref(column)} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
+/** A timestamp column as RFC 3339: the driver gives timestamps in the session's own notation. */
+export const isoTime = (column: string): RawBuilder<string> =>
+  sql<string>`to_char(${sql.ref(column)} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
 
 export interface AuditPage {
   /** Entries after this one in the list's order. */
@@ -88,7 +90,7 @@ export async function listAuditEntries(
   const db: Kysely<AuditTables> = em.getKysely<AuditTables>();
   let query = db
     .selectFrom('audit.entry')
-    .select(listed)
+    .select(entryColumns)
     .select(isoTime('occurred_at').as('occurred_at'))
     .where('org_id', '=', organizationId)
     .where((eb) => eb.and(conditions(eb, filter)));
@@ -106,7 +108,7 @@ function conditions(eb: ExpressionBuilder<AuditTables, 'audit.entry'>, filter: A
     eb('recorded_at', '>=', new Date(filter.from.getTime() - limits.occurredAfterMs)),
     eb('recorded_at', '<', new Date(filter.to.getTime() + limits.occurredBeforeMs)),
   ];
-  const among = (column: (typeof listed)[number], values: readonly string[] | undefined): void => {
+  const among = (column: (typeof entryColumns)[number], values: readonly string[] | undefined): void => {
     if (values !== undefined) found.push(eb(column, 'in', values));
   };
   if (filter.actions !== undefined) found.push(eb.or(filter.actions.map((action) => actionCondition(eb, action))));
@@ -149,7 +151,7 @@ export async function findAuditEntry(
   return em
     .getKysely<AuditTables>()
     .selectFrom('audit.entry')
-    .select([...listed, 'canonical', 'leaf_hash'])
+    .select([...entryColumns, 'canonical', 'leaf_hash'])
     .select(isoTime('occurred_at').as('occurred_at'))
     .where('org_id', '=', organizationId)
     .where('id', '=', id)

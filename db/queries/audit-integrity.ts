@@ -11,6 +11,7 @@ import {
 } from '../../domain/audit/verify.ts';
 import { chainSeed } from '../../domain/audit/chain.ts';
 import { emptyRoot } from '../../domain/audit/merkle.ts';
+import { type AuditEntryRow, entryColumns, isoTime } from './audit-entries.ts';
 
 export interface IntegrityReport extends LogReport {
   /** Name of the tree; null when nothing was ever sequenced. */
@@ -78,46 +79,26 @@ async function walk(db: Kysely<unknown>, organizationId: string, treeId: string,
 
 type Page = Array<[StoredLeaf, StoredEntry | undefined]>;
 
-interface WalkRow {
+interface LeafRow {
   idx: string;
   leaf_entry_id: string;
   leaf_hash: Buffer;
   chain_hash: Buffer;
-  id: string | null;
+}
+
+interface EntryRow extends AuditEntryRow {
   org_id: string;
   recorded_at: string;
-  occurred_at: string;
-  project_id: string | null;
-  tenant_id: string | null;
-  class: string;
-  category: string;
-  action: string;
-  verb: string;
-  status: string;
-  actor_type: string;
-  actor_id: string;
-  resource_type: string | null;
-  resource_id: string | null;
-  resource_name: string | null;
-  tool: string;
-  git_commit_sha: string | null;
-  correlation_id: string | null;
-  break_glass_session_id: string | null;
-  changed: string[] | null;
   canonical: Buffer;
   entry_leaf_hash: Buffer;
   envelopes: Buffer[] | null;
 }
 
 async function readPage(db: Kysely<unknown>, organizationId: string, treeId: string, from: number): Promise<Page> {
-  const { rows } = await sql<WalkRow>`
-    select leaf.idx, leaf.entry_id as leaf_entry_id, leaf.leaf_hash, leaf.chain_hash, entry.id, entry.org_id,
-      to_char(entry.recorded_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as recorded_at,
-      to_char(entry.occurred_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as occurred_at,
-      entry.project_id, entry.tenant_id, entry.class, entry.category, entry.action, entry.verb, entry.status, entry.actor_type,
-      entry.actor_id, entry.resource_type, entry.resource_id, entry.resource_name, entry.tool, entry.git_commit_sha,
-      entry.correlation_id, entry.break_glass_session_id, entry.changed, entry.canonical, entry.leaf_hash as entry_leaf_hash,
-      private.envelopes
+  const { rows } = await sql<LeafRow & (EntryRow | { id: null })>`
+    select leaf.idx, leaf.entry_id as leaf_entry_id, leaf.leaf_hash, leaf.chain_hash,
+      ${sql.join(entryColumns.map((column) => sql.ref(`entry.${column}`)))}, ${isoTime('entry.occurred_at')} as occurred_at,
+      ${isoTime('entry.recorded_at')} as recorded_at, entry.org_id, entry.canonical, entry.leaf_hash as entry_leaf_hash, private.envelopes
     from (
       select * from audit.leaf where tree_id = ${treeId}::bigint and idx >= ${from}::bigint order by idx limit ${pageRows}
     ) leaf
@@ -127,16 +108,16 @@ async function readPage(db: Kysely<unknown>, organizationId: string, treeId: str
     order by leaf.idx`.execute(db);
   return rows.map((row) => [
     { index: Number(row.idx), entryId: row.leaf_entry_id, leafHash: row.leaf_hash, chainHash: row.chain_hash },
-    row.id === null ? undefined : readEntry(row, row.id),
+    row.id === null ? undefined : readEntry(row),
   ]);
 }
 
-function readEntry(row: WalkRow, id: string): StoredEntry {
+function readEntry(row: EntryRow): StoredEntry {
   return {
     canonical: row.canonical,
     leafHash: row.entry_leaf_hash,
     row: {
-      id,
+      id: row.id,
       orgId: row.org_id,
       recordedAt: row.recorded_at,
       occurredAt: row.occurred_at,

@@ -1,6 +1,7 @@
 import { type RawBuilder, sql } from 'kysely';
 import type { AcceptedEvent } from '../../domain/event.ts';
 import type { Decision } from '../../domain/routing.ts';
+import { packBytes } from '../byte-columns.ts';
 
 /** One event with all that its acceptance writes besides its audit entry. */
 export interface IntakeRecord {
@@ -33,6 +34,7 @@ export function insertIntake(organizationId: string, records: readonly IntakeRec
   const delivery = <T>(value: (one: (typeof deliveries)[number]) => T): T[] => deliveries.map(value);
   const notifications = records.flatMap(({ event: about, notifications }) => notifications.map((one) => ({ ...one, about })));
   const notification = <T>(value: (one: (typeof notifications)[number]) => T): T[] => notifications.map(value);
+  const bodies = packBytes(event(({ body }) => body));
   return sql`
     with events as (
       insert into event (org_id, id, project_id, tenant_id, type, posted_type, category, severity, subject, message, source, environment,
@@ -40,7 +42,8 @@ export function insertIntake(organizationId: string, records: readonly IntakeRec
           principal_id, body)
         select ${organizationId}, id, project_id, tenant_id, type, posted_type, category, severity, subject, message, source, environment,
             git_commit_sha, resource, actor, labels, links, data, string_to_array(audience, ',')::uuid[], dedup_key, group_key, occurred_at,
-            accepted_at, principal_type, principal_id, body
+            accepted_at, principal_type, principal_id,
+            substring(${bodies.bytes}::bytea from body_start for body_length)
           from unnest(
             ${event((r) => r.event.id)}::uuid[], ${event((r) => r.event.projectId)}::uuid[], ${event((r) => r.event.tenantId)}::text[],
             ${event((r) => r.event.type)}::text[], ${event((r) => r.event.postedType)}::text[], ${event((r) => r.event.category)}::text[],
@@ -51,9 +54,10 @@ export function insertIntake(organizationId: string, records: readonly IntakeRec
             ${event((r) => r.event.audience?.join(',') ?? null)}::text[], ${event((r) => r.event.dedupKey)}::text[],
             ${event((r) => r.event.groupKey)}::text[], ${event((r) => time(r.event.occurredAt))}::timestamptz[],
             ${event((r) => time(r.event.acceptedAt))}::timestamptz[], ${event((r) => r.principal.type)}::text[],
-            ${event((r) => r.principal.id)}::uuid[], ${event((r) => r.body)}::bytea[]
+            ${event((r) => r.principal.id)}::uuid[], ${bodies.starts}::int[], ${bodies.lengths}::int[]
           ) as e (id, project_id, tenant_id, type, posted_type, category, severity, subject, message, source, environment, git_commit_sha,
-            resource, actor, labels, links, data, audience, dedup_key, group_key, occurred_at, accepted_at, principal_type, principal_id, body)
+            resource, actor, labels, links, data, audience, dedup_key, group_key, occurred_at, accepted_at, principal_type, principal_id,
+            body_start, body_length)
     ),
     decisions as (
       insert into decision (org_id, event_id, ordinal, target_kind, target_id, verdict, reason, winner, losers, until, delivery_id)

@@ -1,5 +1,11 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
+
+export interface DeletedDeliveries {
+  deleted: number;
+  /** Events whose rendered body went with their last delivery. */
+  emptied: number;
+}
 
 /**
  * Deletes finished, unclaimed deliveries with their attempts, oldest first, for all organizations, and the rendered bodies that none is left
@@ -9,23 +15,39 @@ import { sql } from 'kysely';
 export async function deleteFinishedDeliveries(
   em: EntityManager,
   { before, limit }: { before: Date; limit: number },
-): Promise<{ deleted: number; emptied: number }> {
-  const { rows } = await sql<{ deleted: number; emptied: number }>`
-    with old as (
-      select org_id, id, event_id from delivery where finished_at < ${before} and finished_at is not null and claimed_by is null
-        order by finished_at limit ${limit} for update skip locked
+): Promise<DeletedDeliveries> {
+  return em.transactional(async (transaction) =>
+    deleteDeliveries(
+      transaction,
+      sql`select org_id, id, event_id from delivery where finished_at < ${before} and finished_at is not null and claimed_by is null
+        order by finished_at limit ${limit} for update skip locked`,
     ),
-    attempts as (delete from attempt a using old where a.org_id = old.org_id and a.delivery_id = old.id),
-    deleted as (delete from delivery d using old where d.org_id = old.org_id and d.id = old.id returning 1),
+  );
+}
+
+/**
+ * Deletes the deliveries that `doomed` selects (org_id, id, event_id) with their attempts, and the rendered bodies that none is left to send.
+ * MUST run in a transaction. These follow one another: two at once that delete the last two deliveries of an event would each still see the
+ * other's, and its body would stay for ever.
+ */
+export async function deleteDeliveries(em: EntityManager, doomed: RawBuilder<unknown>): Promise<DeletedDeliveries> {
+  const db = em.getKysely();
+  // A statement of its own: what the next one sees is decided when it begins, and that must be after the wait.
+  await sql`select pg_advisory_xact_lock(hashtextextended('tocsin.delete-deliveries', 0))`.execute(db);
+  const { rows } = await sql<DeletedDeliveries>`
+    with doomed as (${doomed}),
+    attempts as (delete from attempt a using doomed where a.org_id = doomed.org_id and a.delivery_id = doomed.id),
+    deleted as (delete from delivery d using doomed where d.org_id = doomed.org_id and d.id = doomed.id returning 1),
     emptied as (
-      update event e set body = null from (select distinct org_id, event_id from old) as o
+      update event e set body = null from (select distinct org_id, event_id from doomed) as o
         where e.org_id = o.org_id and e.id = o.event_id and e.body is not null
           and not exists (
             select from decision c join delivery d on d.org_id = c.org_id and d.id = c.delivery_id
-              where c.org_id = e.org_id and c.event_id = e.id and not exists (select from old where old.org_id = d.org_id and old.id = d.id))
+              where c.org_id = e.org_id and c.event_id = e.id
+                and not exists (select from doomed where doomed.org_id = d.org_id and doomed.id = d.id))
         returning 1
     )
     select (select count(*) from deleted)::int as deleted, (select count(*) from emptied)::int as emptied
-  `.execute(em.getKysely());
+  `.execute(db);
   return rows[0]!;
 }

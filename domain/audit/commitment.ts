@@ -5,7 +5,7 @@
 import { hash, randomFillSync } from 'node:crypto';
 import { canonicalize, type JsonValue } from './canonical.ts';
 
-export const saltBytes = 16;
+const saltBytes = 16;
 
 /**
  * base64url(JCS([salt, name, value])): what opens a commitment. Keep this text itself: it is the pre-image.

@@ -58,29 +58,39 @@ export interface AlteredBody {
 
 /** Bodies that only changed places form cycles: each is what another of them should be. All others were edited. */
 export function classifyAltered(altered: readonly AlteredBody[]): Finding[] {
-  const places = new Map(altered.map((body) => [body.expected.toString('hex'), body]));
-  const seen = new Set<AlteredBody>();
+  const cycles = findCycles(altered);
+  const told = new Set<readonly AlteredBody[]>();
   const findings: Finding[] = [];
   for (const body of altered) {
-    if (seen.has(body)) continue;
-    const cycle = followCycle(body, places);
-    for (const member of cycle) seen.add(member);
-    if (cycle.length === 1) findings.push(describeEdit(body));
-    else findings.push(describeMove(cycle));
+    const cycle = cycles.get(body);
+    if (cycle === undefined) findings.push(describeEdit(body));
+    else if (!told.has(cycle)) {
+      told.add(cycle);
+      findings.push(describeMove(cycle));
+    }
   }
   return findings;
 }
 
-/** The bodies that lead from one back to itself; the body alone when they do not. */
-function followCycle(first: AlteredBody, places: ReadonlyMap<string, AlteredBody>): AlteredBody[] {
-  const cycle = [first];
-  let next = places.get(first.got.toString('hex'));
-  while (next !== undefined && next !== first) {
-    if (cycle.length > places.size) return [first];
-    cycle.push(next);
-    next = places.get(next.got.toString('hex'));
+/** The cycle of each body that is in one. Every body is walked over once, so that no pattern of copies makes this slow. */
+function findCycles(altered: readonly AlteredBody[]): ReadonlyMap<AlteredBody, readonly AlteredBody[]> {
+  const places = new Map(altered.map((body) => [body.expected.toString('hex'), body]));
+  const cycles = new Map<AlteredBody, readonly AlteredBody[]>();
+  const walked = new Set<AlteredBody>();
+  for (const first of altered) {
+    const path: AlteredBody[] = [];
+    let next: AlteredBody | undefined = first;
+    while (next !== undefined && !walked.has(next)) {
+      walked.add(next);
+      path.push(next);
+      next = places.get(next.got.toString('hex'));
+    }
+    const start = next === undefined ? -1 : path.indexOf(next);
+    if (start < 0) continue;
+    const cycle = path.slice(start);
+    for (const member of cycle) cycles.set(member, cycle);
   }
-  return next === first ? cycle : [first];
+  return cycles;
 }
 
 function describeEdit({ index, entryId, expected, got }: AlteredBody): Finding {

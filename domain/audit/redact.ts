@@ -94,8 +94,8 @@ export function redact(value: unknown, field: string, depth = 1): JsonValue {
   if (typeof value === 'string') return holdsSecret(checkText(value, field)) ? redacted : value;
   if (typeof value === 'boolean' || value === null) return value;
   if (typeof value === 'number') return isCardNumber(checkNumber(value, field)) ? redacted : value;
-  if (value instanceof Date) return value.toISOString();
-  if (typeof value !== 'object') throw new AuditEntryError(field, `not_json`);
+  if (value instanceof Date) return formatDate(value, field);
+  if (typeof value !== 'object') throw new AuditEntryError(field, 'not_json');
   if (depth > depthMax) throw new AuditEntryError(field, 'too_deep');
   if (Array.isArray(value)) return value.map((item: unknown) => redact(item ?? null, field, depth + 1));
   return redactMembers(value, field, depth);
@@ -130,6 +130,11 @@ export function checkText(text: string, field: string): string {
   if (!text.isWellFormed()) throw new AuditEntryError(field, 'lone_surrogate');
   if (text.includes('\0')) throw new AuditEntryError(field, 'null_character');
   return text;
+}
+
+function formatDate(date: Date, field: string): string {
+  if (Number.isNaN(date.getTime())) throw new AuditEntryError(field, 'not_json');
+  return date.toISOString();
 }
 
 function checkNumber(value: number, field: string): number {

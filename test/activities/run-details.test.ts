@@ -20,6 +20,19 @@ describe('what a run does next', () => {
     expect(answerOf([], now)).toEqual({ kind: 'done', delivered: 0, failed: 0, cancelled: 0 });
   });
 
+  test('it counts what ended without it, and names what is still open', () => {
+    const ended = { delivered: 0, failed: 1, cancelled: 2 };
+    const members = [member({ state: 'delivered', nextAttemptAt: null }), member({ deliveryId: '0198c0de-0000-7000-8000-000000000002' })];
+    expect(answerOf(members, now, ended)).toMatchObject({
+      kind: 'wait',
+      delivered: 1,
+      failed: 1,
+      cancelled: 2,
+      open: ['0198c0de-0000-7000-8000-000000000002'],
+    });
+    expect(answerOf([], now, ended)).toEqual({ kind: 'done', ...ended });
+  });
+
   test('it waits for the earliest of its open deliveries, at least a millisecond', () => {
     const members = [member({ nextAttemptAt: now + 9_000 }), member({}), member({ state: 'delivered', nextAttemptAt: null })];
     expect(answerOf(members, now)).toMatchObject({

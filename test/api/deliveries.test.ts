@@ -109,12 +109,14 @@ describe('deliveries', () => {
       errorCode: 'cancelled_by_user',
       nextAttemptAt: null,
     });
-    expect(api.woken.at(-1)).toMatchObject({ runId: 'run_1' });
+    expect(api.woken.at(-1)).toMatchObject({ id: parseWireId(waiting)!.uuid, runId: 'run_1' });
     const flying = await buildDelivery(hook, 'in_flight');
     const marked = await post(`/deliveries/${flying}/cancel`);
     expect([marked.status, marked.body['status']]).toEqual([202, 'in_flight']);
     const { status, body } = await post(`/deliveries/${waiting}/cancel`);
     expect([status, body['code']]).toEqual([409, 'wrong_state']);
+    // A run in the middle of an attempt finds out by itself.
+    expect(api.woken.map(({ id }) => id)).not.toContain(parseWireId(flying)!.uuid);
   });
 
   test('a claim belongs to one person until it is released', async () => {

@@ -1,6 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { sql } from 'kysely';
+import { inOrganization } from '../../db/tenant.ts';
+import { parseWireId } from '../../domain/id.ts';
 import { startApi } from './start-api.ts';
-import type { TestApi, TestOrganization } from './start-api.ts';
+import type { TestAnswer, TestApi, TestOrganization } from './start-api.ts';
 
 let api: TestApi;
 let ours: TestOrganization;
@@ -24,6 +27,14 @@ const email = {
 
 const post = (path: string, body: unknown, organization = ours) => api.request('POST', path, { key: organization.key, body });
 const get = (path: string, organization = ours) => api.request('GET', path, { key: organization.key });
+
+const patch = (path: string, body: unknown) => api.request('PATCH', path, { key: ours.key, body });
+
+/** What the entry of a change says was changed, without what every change changes. */
+async function changedBy(answer: TestAnswer): Promise<string[]> {
+  const { body } = await get(`/audit-logs/${answer.headers.get('tocsin-audit-id')}`);
+  return body['changed'].filter((name: string) => name !== 'updatedAt' && name !== 'version');
+}
 
 describe('webhooks', () => {
   test('a generated secret is shown once, and later only with its own permission, each reading audited', async () => {
@@ -148,6 +159,14 @@ describe('webhooks', () => {
     expect(on.body['signaturePublicKey']).toMatch(/^whpk_/);
   });
 
+  test('a secret or header that is replaced shows as changed, although neither is shown', async () => {
+    const { body } = await post('/webhooks', { ...webhook, secret: 'a short one', headers: { 'X-Team': 'one' } });
+    const path = `/webhooks/${body['id']}`;
+    expect(await changedBy(await patch(path, { secret: 'another one' }))).toEqual(['secret']);
+    expect(await changedBy(await patch(path, { headers: { 'X-Team': 'two' } }))).toEqual(['headers']);
+    expect(await changedBy(await patch(path, { name: 'Other' }))).toEqual(['name']);
+  });
+
   test('a test answers at once with what came of it, ten times a minute at most', async () => {
     const { body } = await post('/webhooks', webhook);
     for (let i = 0; i < 10; i += 1) {
@@ -183,6 +202,21 @@ describe('channels', () => {
     expect(cleared.body['settings']['password']).toEqual({ set: false, hint: null });
     const retyped = await api.request('PATCH', path, { key: ours.key, body: { type: 'slack' } });
     expect(retyped.body['errors']).toMatchObject([{ pointer: '/type', code: 'unknown_field' }]);
+  });
+
+  test('a secret that is replaced shows as changed, although its hint does not', async () => {
+    const { body } = await post('/channels', { ...email, settings: { ...email.settings, username: 'me', password: 'short' } });
+    const path = `/channels/${body['id']}`;
+    expect(await changedBy(await patch(path, { settings: { password: 'other' } }))).toEqual(['settings']);
+    expect(await changedBy(await patch(path, { active: false }))).toEqual(['active', 'disabledAt', 'disabledReason', 'status']);
+  });
+
+  test('stored secrets that no key of this server opens are unavailable, not a defect', async () => {
+    const { body } = await post('/channels', { ...email, settings: { ...email.settings, username: 'me', password: 'short' } });
+    const { uuid } = parseWireId(body['id'])!;
+    await inOrganization(api.orm, ours.id, (em) => sql`update channel set secrets = '\\x0100' where id = ${uuid}`.execute(em.getKysely()));
+    const answer = await patch(`/channels/${body['id']}`, { settings: { port: 2526 } });
+    expect([answer.status, answer.body['code']]).toEqual([503, 'unavailable']);
   });
 
   test('faults of settings are told with those of the rest', async () => {
@@ -245,6 +279,8 @@ describe('rules', () => {
     expect(answer.body['errors']).toMatchObject([{ pointer: '/channelIds/0', code: 'unknown_channel' }]);
     const key = await post('/rules', { name: 'R', matchers: [{ key: 'nope', op: '=', value: 'x' }] });
     expect(key.body['errors']).toMatchObject([{ pointer: '/matchers/0/key', code: 'unknown_key' }]);
+    const glob = await post('/rules', { name: 'R', matchers: [{ key: 'projectId', op: 'glob', value: 'prj_*' }] });
+    expect(glob.body['errors']).toMatchObject([{ pointer: '/matchers/0/op', code: 'unknown_value' }]);
   });
 });
 

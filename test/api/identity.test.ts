@@ -102,6 +102,14 @@ describe('members', () => {
     expect((await api.request('GET', '/me', { key: created['key'] })).status).toBe(200);
   });
 
+  test('of two invitations of one address at once, one is told that it belongs to a member', async () => {
+    const invite = () => api.request('POST', '/members', { key: ours.key, body: { email: 'twice@example.com' } });
+    const answers = await Promise.all([invite(), invite()]);
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([201, 409]);
+    const refused = answers.find(({ status }) => status === 409);
+    expect(refused?.body).toMatchObject({ code: 'duplicate_name', errors: [{ pointer: '/email', code: 'duplicate_email' }] });
+  });
+
   test('a demotion takes the permissions from existing keys', async () => {
     const { id: uuid, key } = await api.buildMember(ours, 'admin');
     const me = await api.request('GET', '/me', { key });

@@ -108,6 +108,12 @@ test('recipients reached by earlier attempts are remembered and count', () => {
   expect(first.providerRef).toEqual({ accepted: ['ops@example.com'] });
 });
 
+test('when earlier attempts reached every recipient that is left, the mail is delivered and nothing is sent', () => {
+  const providerRef = { accepted: ['ops@example.com', 'dev@example.com'] };
+  const rendered = open({ to: ['Ops <OPS@example.com>'] }).render(maximalView('high'), { deliveryId, attempt: 2, nowMs, providerRef });
+  expect(rendered).toMatchObject({ verdict: { outcome: 'delivered', providerRef } });
+});
+
 test('an answer lost after DATA may be a duplicate', () => {
   const fault = { kind: 'fault', code: 'reset', detail: 'x', timings: { total: 1 } } as const;
   expect(open().classify({ ...fault, bytesWritten: true }, { nowMs })).toMatchObject({ outcome: 'retryable', possibleDuplicate: true });

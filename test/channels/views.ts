@@ -77,4 +77,4 @@ export const minimalView = (severity: Severity): MessageView => viewOf(buildEven
 export const maximalView = (severity: Severity): MessageView => viewOf(buildFullEvent({ severity }));
 
 /** Lets everything pass: for tests of rules that are not about addresses. */
-export const openPolicy: DestinationPolicy = { checkUrl: () => undefined, checkMailHost: () => undefined, allowsHost: () => false };
+export const openPolicy: DestinationPolicy = { checkUrl: () => undefined, checkMailHost: () => undefined, allowsUrl: () => false };

@@ -65,6 +65,7 @@ test('at most 64 headers and 8 KiB are kept, never cookies', () => {
 test('a detail is one line of at most 500 characters', () => {
   expect(captureDetail(`a\r\n b ${'x'.repeat(600)}`, same)).toHaveLength(500);
   expect(captureDetail('a\r\n b', same)).toBe('a b');
+  expect(captureDetail('a\0\u0007b', same)).toBe('a b');
   expect(captureDetail(undefined, same)).toBeNull();
 });
 

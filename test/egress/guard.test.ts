@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import type { OutboundResponse } from '../../domain/outbound.ts';
 import type { Egress, EgressOptions } from '../../egress/guard.ts';
+import { egressBlockedTotal } from '../../metrics.ts';
 import { startHttpReceiver, type HttpReceiver } from '../receivers/http.ts';
 import { openEgress, post } from './open-egress.ts';
 
@@ -51,6 +52,16 @@ test.each([
   await sleep(10);
   expect(canary.connections).toBe(0);
   expect(lines.join('')).toContain('"blocked"');
+});
+
+test('a refusal is counted by its reason, whether of an address or of a url', async () => {
+  const { egress } = guard({ lookup: async () => ['10.0.0.1'] });
+  const count = async (reason: string) =>
+    (await egressBlockedTotal.get()).values.find(({ labels }) => labels.reason === reason)?.value ?? 0;
+  const before = [await count('blocked_address'), await count('invalid_scheme')];
+  await send(egress, 'http://inside.test/');
+  await send(egress, 'ftp://inside.test/');
+  expect([await count('blocked_address'), await count('invalid_scheme')]).toEqual(before.map((value) => value + 1));
 });
 
 test('a name with one forbidden address among public ones is refused', async () => {

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, connect, type AddressInfo, type Server, type Socket } from 'node:net';
 import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from '@jest/globals';
 import { createProxy } from '../../egress/proxy.ts';
 import { startHttpReceiver } from '../receivers/http.ts';
@@ -123,6 +124,21 @@ test('a proxy that is down is proxy_error, one that is silent a timeout', async 
     bytesWritten: false,
   });
 });
+
+test('a deadline that passes while the name of a silent proxy is looked up ends the attempt', async () => {
+  const silent = await startProxy('');
+  const { egress } = openEgress({
+    proxy: { url: `http://proxy.test:${silent.port}`, noProxy: [] },
+    lookup: async () => {
+      await sleep(100);
+      return ['127.0.0.1'];
+    },
+  });
+  closing.push(() => egress.close());
+  const opening = egress.connect({ host: 'mail.test', port: 25 }, { secure: false, signal: AbortSignal.timeout(20) });
+  await expect(opening).rejects.toMatchObject({ name: 'EgressFault', code: 'timeout' });
+  expect(silent.heads).toEqual([]);
+}, 5_000);
 
 test('exceptions are reached directly, under the rules of direct connections', async () => {
   const receiver = await startHttpReceiver();

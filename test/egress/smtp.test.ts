@@ -190,6 +190,27 @@ test('a server that says nothing at all is a timeout that delivered nothing', as
   });
 });
 
+test("of a server's reply one line is kept, without what a database cannot store", async () => {
+  const words = `250 2.0.0 taken\0\u0007 ${'x'.repeat(2_000)}\r\n`;
+  const chatty = createServer((socket) => {
+    closing.push(async () => void socket.destroy());
+    socket.write('220 ready\r\n');
+    socket
+      .on('error', () => undefined)
+      .on('data', (chunk) => {
+        const text = chunk.toString();
+        if (text.endsWith('\r\n.\r\n')) socket.write(words);
+        else if (/^(?:EHLO|MAIL|RCPT)/.test(text)) socket.write('250 ok\r\n');
+        else if (text.startsWith('DATA')) socket.write('354 go on\r\n');
+      });
+  }).listen(0, '127.0.0.1');
+  await once(chatty, 'listening');
+  closing.push(async () => void chatty.close());
+  const { port } = chatty.address() as AddressInfo;
+  const answer = await send(mailTo({ host: '127.0.0.1', port }, {}, { security: 'none' }));
+  expect(answer).toMatchObject({ kind: 'smtp', reply: expect.stringMatching(/^250 2\.0\.0 taken x{1,484}$/) });
+});
+
 test('a mail server inside is out of reach, also behind a name', async () => {
   const receiver = await server();
   for (const host of ['127.0.0.1', '127.1', 'inside.test']) {

@@ -9,7 +9,6 @@ const shown = [
   'TOCSIN_SECRET_KEYS_FILE',
   'TOCSIN_BOOTSTRAP_KEY',
   'TOCSIN_INSTANCE',
-  'UV_THREADPOOL_SIZE',
 ];
 const server = createServer((_request, response) => {
   response.end(JSON.stringify(Object.fromEntries(shown.map((name) => [name, process.env[name]]))));

@@ -111,7 +111,6 @@ describeWithTemporal('npm start', () => {
       TEMPORAL_ADDRESS: ready.temporalAddress,
       TOCSIN_SECRET_KEYS_FILE: join(dataDir, 'secret-keys'),
       TOCSIN_INSTANCE: readFileSync(join(dataDir, 'instance'), 'utf8').trim(),
-      UV_THREADPOOL_SIZE: '32',
     });
     expect(statSync(join(dataDir, 'secret-keys')).mode & 0o777).toBe(0o600);
   });

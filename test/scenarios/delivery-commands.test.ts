@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { searchAttributes } from '../../workflows/messages.ts';
 import { withTemporal } from '../support/servers.ts';
 import { startInstance, waitFor, type Instance } from './instance.ts';
 
@@ -64,9 +65,24 @@ describeWithTemporal('a person', () => {
     const waiting = await tocsin.delivery(await tocsin.post({ type: 'host.offline' }), statusIs('retrying'));
     await tocsin.call('POST', `/deliveries/${waiting['id']}/cancel`);
     const handle = tocsin.client.workflow.getHandle(waiting['workflowId']);
-    await expect(handle.result()).resolves.toMatchObject({ delivered: 0, failed: 0 });
+    await expect(handle.result()).resolves.toEqual({ delivered: 0, failed: 0, cancelled: 1 });
+    expect((await handle.describe()).typedSearchAttributes.get(searchAttributes.state)).toBe('cancelled');
     expect(await read(waiting['id'])).toMatchObject({ status: 'cancelled', errorCode: 'cancelled_by_user' });
     expect(tocsin.receiver.arrivalsAt(hook.path)).toHaveLength(1);
+  });
+
+  test('cancels some of a run: it goes on with the others, and counts them all', async () => {
+    const hook = await tocsin.hook({ types: ['deployment.failed'], answers: Array.from({ length: 8 }, () => never) });
+    const events = Array.from({ length: 8 }, (_, i) => ({ type: 'deployment.failed', dedupKey: `${i}` }));
+    await tocsin.call('POST', '/events/batch', { events });
+    const list = async () => (await tocsin.get(`/webhooks/${hook.id}/deliveries`))['data'];
+    const waiting = await waitFor(list, (all) => all.length === 8 && all.every(statusIs('retrying')), { what: 'the group' });
+    const [workflowId, ...others] = new Set<string>(waiting.map((each: { workflowId: string }) => each.workflowId));
+    expect(others).toEqual([]);
+    for (const { id } of waiting.slice(0, 3)) await tocsin.call('POST', `/deliveries/${id}/cancel`);
+    for (const { id } of waiting.slice(3)) await retry(id);
+    const result: unknown = await tocsin.client.workflow.getHandle(workflowId!).result();
+    expect(result).toEqual({ delivered: 5, failed: 0, cancelled: 3 });
   });
 
   test.each<[string, number, string]>([
@@ -81,7 +97,8 @@ describeWithTemporal('a person', () => {
     expect(await tocsin.call('POST', `/deliveries/${id}/cancel`)).toMatchObject({ status: 'in_flight' });
     const done = await tocsin.delivery(event);
     expect(done).toMatchObject({ status: expected, totalAttempts: 1, nextAttemptAt: null });
-    await expect(tocsin.client.workflow.getHandle(done['workflowId']).result()).resolves.toBeDefined();
+    const counts = { delivered: 0, failed: 0, cancelled: 0, [expected]: 1 };
+    await expect(tocsin.client.workflow.getHandle(done['workflowId']).result()).resolves.toEqual(counts);
   });
 
   test('deletes a webhook: its open deliveries end, and nothing more is sent', async () => {
@@ -89,7 +106,8 @@ describeWithTemporal('a person', () => {
     const waiting = await tocsin.delivery(await tocsin.post({ type: 'alert.fired' }), statusIs('retrying'));
     await tocsin.call('DELETE', `/webhooks/${hook.id}`);
     await tocsin.client.workflow.getHandle(waiting['workflowId']).signal('wake');
-    await expect(tocsin.client.workflow.getHandle(waiting['workflowId']).result()).resolves.toMatchObject({ delivered: 0 });
+    const counts = { delivered: 0, failed: 0, cancelled: 1 };
+    await expect(tocsin.client.workflow.getHandle(waiting['workflowId']).result()).resolves.toEqual(counts);
     expect((await tocsin.post({ type: 'alert.fired' }))['deliveries']).toEqual([]);
     expect(tocsin.receiver.arrivalsAt(hook.path)).toHaveLength(1);
   });

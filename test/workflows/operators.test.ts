@@ -88,7 +88,7 @@ describeWithTemporal('in Temporal', () => {
   test('an operator’s cancel cancels what the run still owns', async () => {
     const hook = await tocsin.hook({ types: ['alert.resolved'], answers: [never] });
     const event = await tocsin.post({ type: 'alert.resolved' });
-    const { workflowId } = (await tocsin.delivery(event, waits)) as unknown as { workflowId: string };
+    const { workflowId } = await tocsin.delivery(event, waits);
     await tocsin.client.workflow.getHandle(workflowId).cancel();
     expect(await tocsin.delivery(event)).toMatchObject({ status: 'cancelled', errorCode: 'operator', totalAttempts: 1 });
     expect(tocsin.receiver.arrivalsAt(hook.path)).toHaveLength(1);
@@ -100,7 +100,7 @@ describeWithTemporal('in Temporal', () => {
     const hook = await tocsin.hook({ types: ['promotion.request'], answers: [503, { status: 503, delayMs: 2_500 }] });
     const event = await tocsin.post({ type: 'promotion.request' });
     await tocsin.receiver.waitForArrivals(2, { path: hook.path });
-    const { workflowId } = (await tocsin.get(`/deliveries/${event['deliveries'][0].id}`)) as unknown as { workflowId: string };
+    const { workflowId } = await tocsin.get(`/deliveries/${event['deliveries'][0].id}`);
     await tocsin.client.workflow.getHandle(workflowId).cancel();
     expect(await tocsin.delivery(event)).toMatchObject({ status: 'cancelled', totalAttempts: 2 });
     expect(tocsin.receiver.arrivalsAt(hook.path)).toHaveLength(2);

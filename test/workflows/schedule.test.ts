@@ -51,6 +51,7 @@ describe('with the real schedule', () => {
         state: 'retrying',
         summary: 'next',
         details: '',
+        open: [],
         delivered: 0,
         failed: 0,
         cancelled: 0,

@@ -226,6 +226,7 @@ test.each<[string, Partial<AuditDraft>, string]>([
   ['a lone surrogate', { details: { a: '\ud800' } }, 'details: lone_surrogate'],
   ['an inexact integer', { after: { a: 2 ** 53 } }, 'after: number_range'],
   ['a function', { after: { a: () => 1 } }, 'after: not_json'],
+  ['a date that is none', { after: { a: new Date(Number.NaN) } }, 'after: not_json'],
   ['a class instance', { after: { a: new Map() } }, 'after: not_json'],
   ['17 levels', { after: { a: JSON.parse('['.repeat(16) + ']'.repeat(16)) as unknown } }, 'after: too_deep'],
 ])('%s is refused, by name', (_name, overrides, message) => {
