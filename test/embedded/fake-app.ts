@@ -3,13 +3,7 @@ import { createServer } from 'node:http';
 import { tellSupervisor, whenSupervisorIsGone } from '../../embedded/supervised.ts';
 
 const port = Number(process.env['TOCSIN_PORT']);
-const shown = [
-  'DATABASE_URL',
-  'TEMPORAL_ADDRESS',
-  'TOCSIN_SECRET_KEYS_FILE',
-  'TOCSIN_BOOTSTRAP_KEY',
-  'TOCSIN_INSTANCE',
-];
+const shown = ['DATABASE_URL', 'TEMPORAL_ADDRESS', 'TOCSIN_SECRET_KEYS_FILE', 'TOCSIN_BOOTSTRAP_KEY', 'TOCSIN_INSTANCE'];
 const server = createServer((_request, response) => {
   response.end(JSON.stringify(Object.fromEntries(shown.map((name) => [name, process.env[name]]))));
 });
