@@ -23,7 +23,14 @@ export const matcherKeys = [
   'resource.type',
   'resource.id',
   'dedupKey',
+  'groupKey',
 ] as const;
+
+/** What of an event matchers look at, and grouping too. */
+export type MatchedEvent = Pick<
+  AcceptedEvent,
+  'type' | 'category' | 'severity' | 'projectId' | 'tenantId' | 'environment' | 'source' | 'resource' | 'dedupKey' | 'groupKey' | 'labels'
+>;
 
 export interface Rule {
   id: string;
@@ -44,7 +51,7 @@ export interface Rule {
 }
 
 /** Whether the rule applies to the event: it is enabled, and every kind of condition that it has holds. */
-export function matchesRule(rule: Rule, event: AcceptedEvent): boolean {
+export function matchesRule(rule: Rule, event: MatchedEvent): boolean {
   if (!rule.enabled) return false;
   if (rule.types.length + rule.categories.length > 0) {
     const named = rule.types.some((pattern) => matchesEventType(pattern, event.type)) || rule.categories.includes(event.category);
@@ -52,7 +59,11 @@ export function matchesRule(rule: Rule, event: AcceptedEvent): boolean {
   }
   if (!coversProject(rule.projectIds, event.projectId)) return false;
   if (rule.minSeverity !== null && !isAtLeast(event.severity, rule.minSeverity)) return false;
-  return rule.matchers.every((matcher) => matches(matcher, event));
+  return matchesAll(rule.matchers, event);
+}
+
+export function matchesAll(matchers: readonly Matcher[], event: MatchedEvent): boolean {
+  return matchers.every((matcher) => matches(matcher, event));
 }
 
 /** Whether a choice of projects takes in `projectId` (null: none); an empty choice is of every project and none. */
@@ -66,7 +77,7 @@ export function matchesEventType(pattern: string, type: string): boolean {
   return pattern.endsWith('.*') ? type.startsWith(pattern.slice(0, -1)) : pattern === type;
 }
 
-function matches({ key, op, value }: Matcher, event: AcceptedEvent): boolean {
+function matches({ key, op, value }: Matcher, event: MatchedEvent): boolean {
   const actual = valueOf(key, event);
   switch (op) {
     case '=':
@@ -84,7 +95,8 @@ function matches({ key, op, value }: Matcher, event: AcceptedEvent): boolean {
   }
 }
 
-function valueOf(key: string, event: AcceptedEvent): string {
+/** The text that a matcher's key stands for; empty when the event has none. */
+export function valueOf(key: string, event: MatchedEvent): string {
   if (key.startsWith('label.')) {
     const name = key.slice('label.'.length);
     return Object.hasOwn(event.labels, name) ? event.labels[name]! : '';
@@ -110,6 +122,8 @@ function valueOf(key: string, event: AcceptedEvent): string {
       return event.resource?.id ?? '';
     case 'dedupKey':
       return event.dedupKey;
+    case 'groupKey':
+      return event.groupKey ?? '';
     default:
       return '';
   }

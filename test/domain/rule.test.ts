@@ -24,6 +24,7 @@ const event = buildEvent({
   projectId: 'p1',
   environment: 'production',
   source: 'prometheus',
+  groupKey: 'rack-7',
   labels: { team: 'platform', 'a.b/c': 'x' },
   resource: { type: 'host', id: 'web-1' },
 });
@@ -75,6 +76,7 @@ test.each<[Matcher, boolean]>([
   [{ key: 'resource.id', op: 'glob', value: 'web-?' }, true],
   [{ key: 'resource.type', op: 'glob', value: 'HOST' }, false],
   [{ key: 'projectId', op: '=', value: 'p1' }, true],
+  [{ key: 'groupKey', op: 'glob', value: 'rack-*' }, true],
   [{ key: 'nothing', op: 'exists', value: true }, false],
 ])('the matcher %j says %s', (matcher, expected) => {
   expect(matches({ matchers: [matcher] })).toBe(expected);
