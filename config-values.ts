@@ -4,6 +4,7 @@
  */
 import { isIP } from 'node:net';
 import { apiKeyPattern } from './domain/api-key.ts';
+import { parseDuration } from './domain/duration.ts';
 import { parseAllowList } from './egress/addresses.ts';
 
 export type Parse<T> = (text: string) => T;
@@ -41,15 +42,11 @@ export function onOff(value: string): boolean {
   throw new Error('must be on or off');
 }
 
-const durationPattern = /^P(?=\d|T\d)(?:(\d+)W)?(?:(\d+)D)?(?:T(?=\d)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d{1,3})?)S)?)?$/;
-
-/** Milliseconds of an ISO 8601 duration in weeks, days, hours, minutes and seconds; a year or month has no fixed length and is refused. */
+/** Milliseconds of an ISO 8601 duration of a fixed length. */
 export function durationMs(min: number, max: number): Parse<number> {
   return (value) => {
-    const match = durationPattern.exec(value);
-    if (match === null) throw new Error('must be an ISO 8601 duration such as PT30S, PT5M or PT4H');
-    const [weeks = 0, days = 0, hours = 0, minutes = 0, seconds = 0] = match.slice(1).map((part) => Number(part ?? 0));
-    const ms = Math.round((((weeks * 7 + days) * 24 + hours) * 60 + minutes) * 60_000 + seconds * 1000);
+    const ms = parseDuration(value);
+    if (ms === undefined) throw new Error('must be an ISO 8601 duration such as PT30S, PT5M or PT4H');
     if (ms < min || ms > max) throw new Error(`must be a duration from ${min / 1000} to ${max / 1000} seconds`);
     return ms;
   };

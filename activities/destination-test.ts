@@ -2,11 +2,12 @@ import type { MikroORM } from '@mikro-orm/postgresql';
 import { sql } from 'kysely';
 import { OrganizationEntity } from '../db/entities/organization.ts';
 import { inOrganization } from '../db/tenant.ts';
-import { viewTestMessage } from '../domain/message.ts';
+import { type MessageView, viewTestMessage } from '../domain/message.ts';
 import type { Egress } from '../egress/guard.ts';
 import { pingEventType, renderPingBody } from '../channels/webhook.ts';
 import type { DestinationTestInput } from '../workflows/messages.ts';
-import type { Destinations, Outgoing } from './destination.ts';
+import { makeContactCode, voidContactCode } from './contact-code.ts';
+import type { Destination, Destinations, Outgoing } from './destination.ts';
 import { sendAttempt } from './send.ts';
 
 export interface DestinationTestDependencies {
@@ -25,9 +26,8 @@ export function createDestinationTestActivities({ orm, destinations, egress, sto
    */
   async function testDestination(input: DestinationTestInput): Promise<string> {
     const { testId, organizationId, kind, destinationId } = input;
-    const now = Date.now();
     const messageId = `evt_test_${testId.replaceAll('-', '')}`;
-    const destination = await destinations.read(organizationId, destinationId);
+    const { destination, body = null, view } = await prepare(input, messageId);
     const outgoing: Omit<Outgoing, 'nowMs'> = {
       eventId: testId,
       messageId,
@@ -35,16 +35,14 @@ export function createDestinationTestActivities({ orm, destinations, egress, sto
       deliveryId: testId,
       attempt: 1,
       providerRef: undefined,
-      body: kind === 'webhook' ? renderPingBody({ id: messageId, nowMs: now, organizationId, webhookId: destinationId }) : null,
-      view: async () => {
-        const { name } = await inOrganization(orm, organizationId, async (em) =>
-          em.findOneOrFail(OrganizationEntity, { id: organizationId }),
-        );
-        return viewTestMessage({ id: messageId, nowMs: now, channelName: destination.name, organization: { id: organizationId, name } });
-      },
+      body,
+      view: async () => view,
     };
     const { attempt } = await sendAttempt({ egress, stopping }, destination, outgoing);
-    const { row, classification, requestBody } = attempt;
+    const { row, classification } = attempt;
+    // a message with a code is for the reader of that address alone
+    const requestBody = kind === 'contact' ? null : attempt.requestBody;
+    if (kind === 'contact' && classification.outcome !== 'delivered') await voidContactCode(orm, { organizationId, codeId: destinationId });
     const result = {
       success: classification.outcome === 'delivered',
       statusCode: row.statusCode ?? null,
@@ -63,6 +61,20 @@ export function createDestinationTestActivities({ orm, destinations, egress, sto
         values (${organizationId}, ${testId}, ${JSON.stringify(result)}::jsonb, now()) on conflict do nothing`.execute(em.getKysely()),
     );
     return testId;
+  }
+
+  /** Where the message goes and what it says; a webhook's is its body. */
+  async function prepare(
+    { organizationId, kind, destinationId }: DestinationTestInput,
+    messageId: string,
+  ): Promise<{ destination: Destination; body?: Buffer; view: MessageView }> {
+    if (kind === 'contact') return makeContactCode({ orm, destinations }, { organizationId, codeId: destinationId }, messageId);
+    const nowMs = Date.now();
+    const destination = await destinations.read(organizationId, destinationId);
+    const { name } = await inOrganization(orm, organizationId, async (em) => em.findOneOrFail(OrganizationEntity, { id: organizationId }));
+    const view = viewTestMessage({ id: messageId, nowMs, channelName: destination.name, organization: { id: organizationId, name } });
+    if (kind === 'channel') return { destination, view };
+    return { destination, view, body: renderPingBody({ id: messageId, nowMs, organizationId, webhookId: destinationId }) };
   }
 
   return { testDestination };

@@ -6,7 +6,8 @@ import { channelSecretsPlace, webhookSecretPlace } from '../db/destination-secre
 import { ChannelEntity, type ChannelRow } from '../db/entities/channel.ts';
 import { WebhookEntity, type WebhookRow } from '../db/entities/webhook.ts';
 import { readMessage } from '../db/queries/message.ts';
-import type { DestinationMark } from '../db/queries/run.ts';
+import { readPage } from '../db/queries/page.ts';
+import type { DestinationMark, PageMark } from '../db/queries/run.ts';
 import { SecretUnavailableError, type SecretBox } from '../db/secrets.ts';
 import { inOrganization } from '../db/tenant.ts';
 import type { Classification } from '../domain/delivery.ts';
@@ -32,6 +33,7 @@ export interface Outgoing {
   /** `webhook-id` instead of the event's, and the message instead of the event's: for tests. */
   messageId?: string;
   view?: () => Promise<MessageView>;
+  page?: PageMark | null;
 }
 
 /** A destination as it is at one version, its secrets open. Lives in memory only. */
@@ -53,8 +55,8 @@ export interface Destination {
 
 export interface Destinations {
   load(organizationId: string, mark: Pick<DestinationMark, 'id' | 'version'>): Promise<Destination>;
-  /** As it is now, switched off or not. */
-  read(organizationId: string, id: string): Promise<Destination>;
+  /** As it is now, switched off or not. A channel with an `address` is the sender to that one address. */
+  read(organizationId: string, id: string, address?: string): Promise<Destination>;
   /** Most requests at once; of an unknown destination the default. */
   limitOf(destinationId: string): number;
   /** Just what is needed to settle an attempt that nobody finished. */
@@ -68,22 +70,26 @@ export interface Destinations {
 export interface DestinationsOptions {
   orm: MikroORM;
   secrets: SecretBox;
+  /** Base of the links in messages. */
+  publicUrl: string;
 }
 
 const maxCached = 5_000;
 const channelTimeoutMs = 15_000;
 
 /** Destinations by id, kept for as long as their version is current: decrypting and parsing once, not once per attempt. */
-export function createDestinations({ orm, secrets }: DestinationsOptions): Destinations {
+export function createDestinations({ orm, secrets, publicUrl }: DestinationsOptions): Destinations {
   const cache = new Map<string, Destination>();
 
-  const read = async (organizationId: string, id: string): Promise<Destination> =>
+  const read = async (organizationId: string, id: string, address?: string): Promise<Destination> =>
     inOrganization(orm, organizationId, async (em) => {
       const webhook = await em.findOne(WebhookEntity, { id });
       if (webhook !== null) return openWebhook(secrets, webhook);
       const channel = await em.findOneOrFail(ChannelEntity, { id });
       const view = async (eventId: string) => inOrganization(orm, organizationId, async (em) => readMessage(em, organizationId, eventId));
-      return openChannel(secrets, channel, view);
+      const page = async (eventId: string, mark: PageMark) =>
+        inOrganization(orm, organizationId, async (em) => readPage(em, organizationId, { eventId, mark, publicUrl, secrets }));
+      return openChannel(secrets, channel, { view, page, address });
     });
 
   return {
@@ -169,7 +175,15 @@ function signingKey(secret: string) {
   return parsed.key;
 }
 
-function openChannel(box: SecretBox, row: ChannelRow, eventView: (eventId: string) => Promise<MessageView>): Destination {
+interface ChannelUse {
+  /** What it says of an event. */
+  view: (eventId: string) => Promise<MessageView>;
+  page: (eventId: string, mark: PageMark) => Promise<{ view: MessageView; address: string | null }>;
+  /** Instead of those that its settings name. */
+  address: string | undefined;
+}
+
+function openChannel(box: SecretBox, row: ChannelRow, { view: eventView, page: readPageOf, address }: ChannelUse): Destination {
   const { id, version, name, retryPolicy } = row;
   const common = {
     kind: 'channel' as const,
@@ -180,16 +194,23 @@ function openChannel(box: SecretBox, row: ChannelRow, eventView: (eventId: strin
     timeoutMs: channelTimeoutMs,
     maxInFlight: webhookRules.maxInFlight.default,
   };
-  const opened = orVerdict((): OpenChannel | { verdict: Classification } =>
-    findAdapter(row.type).open({ ...row.settings, ...openSecrets(box, row) }),
-  );
+  const open = (to: string | undefined) =>
+    orVerdict((): OpenChannel | { verdict: Classification } =>
+      findAdapter(row.type).open({ ...row.settings, ...openSecrets(box, row) }, to),
+    );
+  const opened = open(address);
   if ('verdict' in opened) return brokenDestination(common, opened.verdict);
   return {
     ...common,
     broken: false,
     redact: createRedactor(opened.secrets),
-    build: async ({ eventId, deliveryId, attempt, nowMs, providerRef, view = async () => eventView(eventId) }) =>
-      opened.render(await view(), { deliveryId, attempt, nowMs, providerRef }),
+    async build({ eventId, deliveryId, attempt, nowMs, providerRef, page, view = async () => eventView(eventId) }) {
+      const context = { deliveryId, attempt, nowMs, providerRef };
+      if (page === undefined || page === null) return opened.render(await view(), context);
+      const told = await readPageOf(eventId, page);
+      const personal = told.address === null ? opened : open(told.address);
+      return 'verdict' in personal ? personal : personal.render(told.view, context);
+    },
     classify: (response, context) => opened.classify(response, context),
   };
 }

@@ -9,6 +9,7 @@ import { createSequencer } from '../db/sequencer.ts';
 import { holdWorkerLease } from '../db/worker-lease.ts';
 import { channelTypes } from '../domain/channel.ts';
 import { isTerminal } from '../domain/delivery.ts';
+import { createFactsCache } from '../db/queries/routing-facts.ts';
 import { newId } from '../domain/id.ts';
 import type { RetryConfiguration } from '../domain/retry.ts';
 import { createEgress, type Egress } from '../egress/guard.ts';
@@ -17,6 +18,7 @@ import { attemptLatenessSeconds, attemptSeconds, deliveriesTotal } from '../metr
 import { clientOver, type TemporalClient } from '../temporal/connection.ts';
 import { sdkLogger } from '../temporal/runtime.ts';
 import { startRelay } from '../temporal/relay.ts';
+import { createEscalationStarter, type EscalationStarter } from '../temporal/escalation-starter.ts';
 import { createRunStarter, type RunStarter } from '../temporal/run-starter.ts';
 import { keepSchedules } from '../temporal/schedules.ts';
 import { taskQueues } from '../workflows/messages.ts';
@@ -28,6 +30,7 @@ import { createRunStore } from './run-store.ts';
 
 export interface WorkerProcess {
   starter: RunStarter;
+  escalations: EscalationStarter;
   temporal: TemporalClient;
   orm: MikroORM;
   egress: Egress;
@@ -76,7 +79,7 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
     jitterMinMs: config.retryJitterMinMs,
     rateLimitedWaitMs: config.rateLimitedWaitMs,
   };
-  const destinations = createDestinations({ orm, secrets: createSecretBox(config.secretKeys) });
+  const destinations = createDestinations({ orm, secrets: createSecretBox(config.secretKeys), publicUrl });
   const starter = createRunStarter({
     temporal,
     orm,
@@ -84,8 +87,12 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
     publicUrl,
     onFailed: (error) => log.warn('run.start', { error }),
   });
+  const escalations = createEscalationStarter({ temporal, publicUrl, onFailed: (error) => log.warn('escalation.wake', { error }) });
   const activities = createActivities({
     orm,
+    facts: createFactsCache(),
+    starter,
+    escalations,
     relayOrm,
     workerId,
     store: createRunStore({ orm, workerId, log }),
@@ -137,6 +144,7 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
     starter,
     workerId,
     log,
+    escalations,
     closeAbandoned: createAbandonedCloser({ orm, destinations, retry, log }),
   });
   const sequencer = createSequencer({
@@ -156,6 +164,7 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
 
   return {
     starter,
+    escalations,
     temporal,
     orm,
     egress,
@@ -166,6 +175,7 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
       schedules.stop();
       await relay.stop();
       await starter.stop();
+      await escalations.stop();
       for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
       // A receiver that has not answered by then is given up; its attempt is recorded as interrupted and does not count.
       const timer = setTimeout(() => stopSending.abort(), sendGraceMs);

@@ -8,11 +8,14 @@ import { renderDocs } from './docs.ts';
 import { basePath, type Endpoint } from './endpoint.ts';
 import { beginExchange } from './exchange.ts';
 import type { Exchange } from './exchange.ts';
+import { linkRoutes } from './links.ts';
 import { describeApi } from './openapi.ts';
 import { retryAfterSeconds, toProblem } from './problem.ts';
 import { createRefusals } from './refusals.ts';
+import type { Route } from './route.ts';
 import { send, serve, auditHeader } from './serve.ts';
 import type { Reply, Server } from './serve.ts';
+import { slackRoutes } from './slack-interactions.ts';
 
 export interface AppOptions extends Dependencies {
   readonly endpoints: readonly Endpoint[];
@@ -34,25 +37,18 @@ export function createApp({ endpoints, verifyAnswers = false, ...deps }: AppOpti
   const server: Server = { deps, refusals: createRefusals(deps), background, verifyAnswers };
   mountProbes(app, deps);
   mountDocs(app, deps, endpoints);
+  mountRoutes(app, server, [...linkRoutes(deps), ...slackRoutes(deps)]);
   for (const endpoint of endpoints) {
     app[endpoint.method](
-      expressPath(endpoint.path),
+      expressPath(basePath + endpoint.path),
       answering(deps, basePath + endpoint.path, (request, exchange) => serve(endpoint, request, exchange, server)),
     );
   }
-  for (const [path, methods] of methodsByPath(endpoints)) {
-    app.all(
-      expressPath(path),
-      answering(
-        deps,
-        basePath + path,
-        () => {
-          throw new DomainError('method_not_allowed', `This takes ${methods}.`);
-        },
-        { Allow: methods },
-      ),
-    );
-  }
+  refuseOtherMethods(
+    app,
+    deps,
+    endpoints.map(({ method, path }) => ({ method, path: basePath + path })),
+  );
   app.use(
     answering(deps, 'unknown', () => {
       throw new DomainError('not_found', 'There is nothing at this path.');
@@ -162,17 +158,36 @@ function mountDocs(app: Express, deps: Dependencies, endpoints: readonly Endpoin
   );
 }
 
+function mountRoutes(app: Express, { deps, background }: Server, routes: readonly Route[]): void {
+  for (const { method, path, respond } of routes)
+    app[method](
+      expressPath(path),
+      answering(deps, path, (request, exchange) => respond({ request, exchange, background })),
+    );
+  refuseOtherMethods(app, deps, routes);
+}
+
+/** Comes after what is mounted on the same paths. */
+function refuseOtherMethods(app: Express, deps: Dependencies, mounted: ReadonlyArray<Pick<Route, 'path'> & { method: string }>): void {
+  for (const [path, methods] of methodsByPath(mounted)) {
+    const refuse = () => {
+      throw new DomainError('method_not_allowed', `This takes ${methods}.`);
+    };
+    app.all(expressPath(path), answering(deps, path, refuse, { Allow: methods }));
+  }
+}
+
 function toJson(status: number, body: unknown): Reply {
   return { status, headers: { 'Content-Type': 'application/json; charset=utf-8' }, body: JSON.stringify(body) };
 }
 
 function expressPath(path: string): string {
-  return basePath + path.replaceAll(/\{(\w+)\}/g, ':$1');
+  return path.replaceAll(/\{(\w+)\}/g, ':$1');
 }
 
-function methodsByPath(endpoints: readonly Endpoint[]): Map<string, string> {
+function methodsByPath(mounted: ReadonlyArray<{ path: string; method: string }>): Map<string, string> {
   const methods = new Map<string, string>();
-  for (const { path, method } of endpoints) {
+  for (const { path, method } of mounted) {
     const before = methods.get(path);
     methods.set(path, before === undefined ? method.toUpperCase() : `${before}, ${method.toUpperCase()}`);
   }

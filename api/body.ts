@@ -9,6 +9,18 @@ export interface RequestBody {
   readonly json: unknown;
 }
 
+/** A body as it came: what signatures are made over. */
+export interface RawBody {
+  readonly bytes: Buffer;
+  readonly mediaType: string;
+}
+
+interface BodyRules {
+  /** Bytes. */
+  readonly limit: number;
+  readonly mediaTypes: readonly string[];
+}
+
 const decoder = new TextDecoder('utf-8', { fatal: true });
 const none: RequestBody = { text: '', mediaType: '', json: undefined };
 
@@ -16,21 +28,25 @@ const none: RequestBody = { text: '', mediaType: '', json: undefined };
  * Reads a JSON body of at most `limit` bytes. Throws `payload_too_large`, `unsupported_media_type` or `malformed_json`. Too large
  * a body is not kept: Node discards the rest after the answer, so that the caller gets to read it.
  */
-export async function readBody(
-  request: IncomingMessage,
-  { limit, mediaTypes }: { limit: number; mediaTypes: readonly string[] },
-): Promise<RequestBody> {
+export async function readBody(request: IncomingMessage, rules: BodyRules): Promise<RequestBody> {
+  const raw = await readRawBody(request, rules);
+  if (raw === undefined) return none;
+  const text = decode(raw.bytes);
+  return { text, mediaType: raw.mediaType, json: parseJson(text) };
+}
+
+/** Reads a body as it is. Throws as {@link readBody} does. @returns undefined when there is none */
+export async function readRawBody(request: IncomingMessage, { limit, mediaTypes }: BodyRules): Promise<RawBody | undefined> {
   const declared = request.headers['content-length'];
-  if (declared === undefined && request.headers['transfer-encoding'] === undefined) return none;
+  if (declared === undefined && request.headers['transfer-encoding'] === undefined) return undefined;
   if (declared !== undefined && Number(declared) > limit) throw tooLarge(limit);
   const mediaType = (request.headers['content-type'] ?? '').split(';', 1)[0]!.trim().toLowerCase();
   const bytes = await readBytes(request, limit);
-  if (bytes.length === 0) return none;
+  if (bytes.length === 0) return undefined;
   const encoding = request.headers['content-encoding'];
   if (encoding !== undefined && encoding !== 'identity') throw unsupported(`The content encoding ${encoding} is not taken.`);
   if (!mediaTypes.includes(mediaType)) throw unsupported(`The body must be ${mediaTypes.join(' or ')}.`);
-  const text = decode(bytes);
-  return { text, mediaType, json: parseJson(text) };
+  return { bytes, mediaType };
 }
 
 async function readBytes(request: IncomingMessage, limit: number): Promise<Buffer> {

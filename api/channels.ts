@@ -5,18 +5,23 @@ import { channelAdapters } from '../channels/index.ts';
 import { patchSettings } from '../channels/settings.ts';
 import { ChannelEntity } from '../db/entities/channel.ts';
 import type { ChannelRow } from '../db/entities/channel.ts';
+import { OrganizationEntity } from '../db/entities/organization.ts';
+import type { Organization } from '../db/entities/organization.ts';
 import { RuleEntity } from '../db/entities/rule.ts';
 import { cancelOpenDeliveries } from '../db/queries/destination.ts';
+import { findPoliciesNaming } from '../db/queries/policy-references.ts';
 import { purgeDeliveries } from '../db/queries/purge-deliveries.ts';
 import { changedNames } from '../domain/audit/diff.ts';
 import { channelTypes } from '../domain/channel.ts';
-import { DomainError, notFound } from '../domain/errors.ts';
-import { newId, toWireId } from '../domain/id.ts';
+import { notFound } from '../domain/errors.ts';
+import { newId } from '../domain/id.ts';
 import { foldName } from '../domain/name.ts';
 import { inspectSettings, openSecrets, presentChannel, settingsInput, shownChannel, storeSettings } from './channel-fields.ts';
 import { endpoint } from './endpoint.ts';
+import { assertUnused, policyUsers } from './in-use.ts';
+import type { User } from './in-use.ts';
 import { openPageById, pageOf, pageQuery } from './paging.ts';
-import { switchActive } from './patch.ts';
+import { mergePatch, switchActive } from './patch.ts';
 import { retryPolicy } from './retry-policy.ts';
 import { idParams, listOf, resourceName } from './schema.ts';
 import { assertVersion, versionHeaders } from './version.ts';
@@ -31,6 +36,16 @@ export async function findChannel(
   const row = await em.findOne(ChannelEntity, { orgId: organizationId, id, deletedAt: null }, { lockMode });
   if (row === null) throw notFound();
   return row;
+}
+
+/** The organization, locked, when it reaches people through the channel. */
+async function findAsSender(em: EntityManager, { orgId, id }: ChannelRow): Promise<Organization | undefined> {
+  const row = await em.findOneOrFail(OrganizationEntity, { id: orgId }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+  return Object.values(row.settings.senderChannels ?? {}).includes(id) ? row : undefined;
+}
+
+function senderUser({ id, name }: Organization): User {
+  return { kind: 'organization', id, name };
 }
 
 const listChannelTypes = endpoint({
@@ -194,7 +209,8 @@ const deleteChannel = endpoint({
   path: '/channels/{id}',
   tag: 'Channels',
   summary: 'Delete a channel and its deliveries',
-  description: '409 `in_use` while rules name it, unless forced; forced, the rules lose it.',
+  description:
+    '409 `in_use` while rules, escalation policies or `senderChannels` name it, unless forced. Forced, rules and `senderChannels` lose it; policies keep a target that reaches nobody.',
   permission: 'monitoring.manage',
   conditional: true,
   params: idParams('channel'),
@@ -209,15 +225,28 @@ const deleteChannel = endpoint({
       { orgId: organizationId, deletedAt: null, channelIds: { $contains: [row.id] } },
       { orderBy: { id: 'asc' }, lockMode: LockMode.PESSIMISTIC_WRITE },
     );
-    if (rules.length > 0 && !query.force) {
-      const faults = rules.map((rule) => ({ pointer: '', code: 'in_use', detail: `rule ${toWireId('rule', rule.id)} "${rule.name}"` }));
-      throw new DomainError('in_use', `${rules.length} rules name this channel.`, { faults });
+    const sending = await findAsSender(em, row);
+    if (!query.force) {
+      const policies = await findPoliciesNaming(em, { kind: 'channel', id: row.id });
+      const users = rules.map(({ id, name }): User => ({ kind: 'rule', id, name }));
+      assertUnused('channel', [...users, ...policyUsers(policies), ...(sending === undefined ? [] : [senderUser(sending)])]);
     }
     for (const rule of rules) {
       rule.channelIds = rule.channelIds.filter((id) => id !== row.id);
       rule.version += 1;
       rule.updatedAt = now;
       audit({ action: 'rule.update', resource: { type: 'rule', id: rule.id, name: rule.name }, changed: ['channelIds'] });
+    }
+    if (sending !== undefined) {
+      const before = sending.settings.senderChannels;
+      sending.settings = mergePatch(sending.settings, { senderChannels: mergePatch(before ?? {}, { [row.type]: null }) });
+      sending.version += 1;
+      sending.updatedAt = now;
+      audit({
+        action: 'organization.update',
+        resource: { type: 'organization', id: sending.id, name: sending.name },
+        changed: ['settings'],
+      });
     }
     const cancelled = await cancelOpenDeliveries(em, { organizationId, destinationId: row.id, reason: 'destination_deleted' });
     audit({

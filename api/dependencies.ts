@@ -1,4 +1,7 @@
-import type { MikroORM } from '@mikro-orm/postgresql';
+import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
+import type { ChangedEscalationState, EscalationChange } from '../db/escalation-change.ts';
+import type { StepOutcome } from '../db/escalation-step.ts';
+import type { FactsCache } from '../db/queries/routing-facts.ts';
 import type { SecretBox } from '../db/secrets.ts';
 import type { Egress } from '../egress/guard.ts';
 import type { Logger } from '../log.ts';
@@ -15,6 +18,10 @@ export interface Dependencies {
   readonly intake: Intake;
   /** What may be saved as a destination. */
   readonly destinations: Pick<Egress, 'checkUrl' | 'checkMailHost' | 'allowsUrl' | 'vetUrl'>;
+  /** Where answers to those who called go out. */
+  readonly egress: Pick<Egress, 'sendHttp'>;
+  /** The least timeout, repeat, wait or window that is accepted where a minute or more is needed. */
+  readonly minIntervalMs: number;
   /** Makes one attempt at a destination, outside its history, and waits for the answer. Rejects with `unavailable` without Temporal. */
   testDestination(destination: TestedDestination): Promise<DestinationTest>;
   /**
@@ -22,6 +29,18 @@ export interface Dependencies {
    * relay.
    */
   wakeDelivery(delivery: ChangedDelivery): Promise<void>;
+  /**
+   * Changes an escalation in a transaction of its own, with what `also` does, and announces what it left to do.
+   * @returns undefined when the organization has no such escalation
+   */
+  changeEscalation(
+    change: EscalationChange,
+    also?: (em: EntityManager, changed: ChangedEscalationState) => Promise<void>,
+  ): Promise<ChangedEscalationState | undefined>;
+  /** What escalations are stepped with, for changes in the request's transaction. */
+  readonly facts: FactsCache;
+  /** Tells of what committed steps left to do: pages to be sent, workflows to look again. Never waits; what it fails to tell the relay finds. */
+  announceSteps(left: StepOutcome): void;
   /** Answers `/readyz`. MUST NOT reject. */
   readiness(): Promise<Readiness>;
 }
@@ -29,9 +48,10 @@ export interface Dependencies {
 export interface TestedDestination {
   /** UUIDs. */
   readonly organizationId: string;
-  readonly kind: 'webhook' | 'channel';
+  /** `contact`: a verification code is made and sent; `id` is its row's. */
+  readonly kind: 'webhook' | 'channel' | 'contact';
   readonly id: string;
-  /** `webhook` for webhooks. */
+  /** `webhook` for webhooks; of a contact method its own. */
   readonly channelType: string;
 }
 

@@ -3,7 +3,6 @@ import { appendAudit } from '../db/audit-log.ts';
 import { inOrganization } from '../db/tenant.ts';
 import { DomainError } from '../domain/errors.ts';
 import { findChannel } from './channels.ts';
-import type { TestedDestination } from './dependencies.ts';
 import { ownTransactionEndpoint } from './endpoint.ts';
 import type { OwnTransactionContext } from './endpoint.ts';
 import { idParams } from './schema.ts';
@@ -43,7 +42,7 @@ function admitTest(id: string, nowMs: number): void {
 }
 
 /** One attempt and its audit entry. No transaction is open while the receiver takes its time. */
-async function runTest(context: OwnTransactionContext, kind: TestedDestination['kind'], id: string) {
+async function runTest(context: OwnTransactionContext, kind: 'webhook' | 'channel', id: string) {
   const { principal, deps, now, trail } = context;
   const { organizationId } = principal;
   const { name, channelType } = await inOrganization(deps.orm, organizationId, async (em) => {

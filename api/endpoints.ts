@@ -1,19 +1,33 @@
+import { alertmanagerEndpoints } from './alertmanager.ts';
 import { apiKeyEndpoints } from './api-keys.ts';
 import { auditLogEndpoints } from './audit-logs.ts';
+import { calendarEndpoints } from './calendars.ts';
 import { channelEndpoints } from './channels.ts';
+import { contactCodeEndpoints } from './contact-codes.ts';
+import { contactMethodEndpoints } from './contact-methods.ts';
 import { deliveryEndpoints } from './deliveries.ts';
 import { deliveryCommandEndpoints } from './delivery-commands.ts';
 import { destinationTestEndpoints } from './destination-tests.ts';
 import type { Endpoint } from './endpoint.ts';
+import { escalationCommandEndpoints } from './escalation-commands.ts';
+import { escalationPolicyEndpoints } from './escalation-policies.ts';
+import { policyCoverageEndpoints } from './escalation-policy-coverage.ts';
+import { policyVersionEndpoints } from './escalation-policy-versions.ts';
+import { escalationEndpoints } from './escalations.ts';
 import { eventListEndpoints } from './event-list.ts';
 import { eventEndpoints } from './events.ts';
+import { integrationEndpoints } from './integrations.ts';
 import { memberEndpoints } from './members.ts';
 import { meEndpoints } from './me.ts';
 import { notificationEndpoints } from './notifications.ts';
+import { onCallEndpoints } from './on-call.ts';
 import { organizationEndpoints } from './organization.ts';
 import { projectEndpoints } from './projects.ts';
 import { ruleEndpoints } from './rules.ts';
+import { scheduleOverrideEndpoints } from './schedule-overrides.ts';
+import { scheduleEndpoints } from './schedules.ts';
 import { serviceAccountEndpoints } from './service-accounts.ts';
+import { silenceEndpoints } from './silences.ts';
 import { systemEndpoints } from './system.ts';
 import { webhookSecretEndpoints } from './webhook-secrets.ts';
 import { webhookEndpoints } from './webhooks.ts';
@@ -24,8 +38,10 @@ import { webhookEndpoints } from './webhooks.ts';
  */
 export const endpoints: readonly Endpoint[] = [
   ...eventEndpoints,
+  ...alertmanagerEndpoints,
   ...eventListEndpoints,
   ...ruleEndpoints,
+  ...silenceEndpoints,
   ...channelEndpoints,
   ...webhookEndpoints,
   ...webhookSecretEndpoints,
@@ -33,6 +49,18 @@ export const endpoints: readonly Endpoint[] = [
   ...deliveryEndpoints,
   ...deliveryCommandEndpoints,
   ...notificationEndpoints,
+  ...escalationEndpoints,
+  ...escalationCommandEndpoints,
+  ...escalationPolicyEndpoints,
+  ...policyVersionEndpoints,
+  ...policyCoverageEndpoints,
+  ...calendarEndpoints,
+  ...scheduleEndpoints,
+  ...scheduleOverrideEndpoints,
+  ...onCallEndpoints,
+  ...contactMethodEndpoints,
+  ...contactCodeEndpoints,
+  ...integrationEndpoints,
   ...auditLogEndpoints,
   ...organizationEndpoints,
   ...meEndpoints,

@@ -4,6 +4,7 @@ import { sha256Hex } from '../domain/hash.ts';
 import { DomainError, validationFailed, type Fault } from '../domain/errors.ts';
 import { findEventType } from '../domain/event-type.ts';
 import { toWireId } from '../domain/id.ts';
+import type { ProblemChange } from '../domain/problem.ts';
 import type { Decision } from '../domain/routing.ts';
 import { endpoint, ownTransactionEndpoint, type OwnTransactionContext } from './endpoint.ts';
 import { isTooFarAhead, postedEvent, type PostedEvent } from './event-schema.ts';
@@ -21,11 +22,11 @@ const maxBatch = 1_000;
 
 const presentedDecision = z.object({
   target: z.object({
-    kind: z.enum(['webhook', 'channel', 'in_app', 'user', 'rule']),
+    kind: z.enum(['webhook', 'channel', 'in_app', 'user', 'rule', 'escalation_policy']),
     id: z.string().nullable(),
     channelType: z.string().nullable(),
   }),
-  verdict: z.enum(['send', 'suppress']),
+  verdict: z.enum(['send', 'escalate', 'suppress']),
   reason: z.string(),
 });
 const explainedDecision = presentedDecision.extend({
@@ -101,7 +102,7 @@ export const postEvents = ownTransactionEndpoint({
         data: drafts.map((draft) => {
           const outcome = draft instanceof DomainError ? { error: draft } : outcomes[taken++]!;
           if ('error' in outcome) return { error: toProblem(outcome.error, context.requestId) };
-          return { id: toWireId('event', outcome.event.id), status: 'accepted' as const };
+          return { id: toWireId('event', outcome.event.id), status: presentStatus(outcome.change) };
         }),
       };
     };
@@ -213,11 +214,16 @@ function presentOutcome(outcome: IntakeOutcome) {
   const { event, decisions } = outcome;
   return {
     id: toWireId('event', event.id),
-    status: 'accepted' as const,
+    status: presentStatus(outcome.change),
     acceptedAt: new Date(event.acceptedAt).toISOString(),
     dedupKey: event.dedupKey,
     decisions: decisions.map(presentDecision),
   };
+}
+
+/** A duplicate was stored, and counted for its problem, but told nobody except webhooks. */
+export function presentStatus(change: ProblemChange): 'accepted' | 'duplicate' {
+  return change === 'duplicate' || change === 'occurrence_duplicate' ? 'duplicate' : 'accepted';
 }
 
 function presentDecision({ target, verdict, reason }: Pick<Decision, 'target' | 'verdict' | 'reason'>) {
@@ -228,11 +234,13 @@ export function presentTarget({ kind, id }: Decision['target']): string | null {
   return id === null || kind === 'in_app' ? null : toWireId(kind, id);
 }
 
+type ReferenceKind = 'webhook' | 'rule' | 'channel' | 'escalation_policy' | 'silence';
+
 /** `rule:<uuid>@3` with the id as it is on the wire. */
 export function presentReference(reference: string): string {
-  const [, kind, uuid, version] = /^(webhook|rule|channel):(.+)@(\d+)$/.exec(reference) ?? [];
+  const [, kind, uuid, version] = /^(webhook|rule|channel|escalation_policy|silence):(.+)@(\d+)$/.exec(reference) ?? [];
   if (kind === undefined || uuid === undefined) return reference;
-  return `${kind}:${toWireId(kind as 'webhook' | 'rule' | 'channel', uuid)}@${version}`;
+  return `${kind}:${toWireId(kind as ReferenceKind, uuid)}@${version}`;
 }
 
 function keyed(context: OwnTransactionContext, path: string, present: (outcomes: readonly IntakeOutcome[]) => unknown) {

@@ -1,15 +1,18 @@
-import type { IntakeDelivery, IntakeRecord } from '../db/queries/intake.ts';
+import { recordOf, recordOwnEvents } from '../db/event-record.ts';
+import type { IntakeRecord } from '../db/queries/intake.ts';
 import type { OrganizationFacts } from '../db/queries/routing-facts.ts';
-import type { UnownedDelivery } from '../db/queries/unowned.ts';
-import { renderEventBody } from '../channels/webhook.ts';
+import type { StandingKey } from '../db/queries/problem.ts';
 import type { AuditDraft } from '../domain/audit/entry.ts';
 import { DomainError } from '../domain/errors.ts';
 import type { AcceptedEvent } from '../domain/event.ts';
 import { newId } from '../domain/id.ts';
+import type { ProblemChange } from '../domain/problem.ts';
 import { decide, type Decision } from '../domain/routing.ts';
 import type { AuditTrail } from './audit-trail.ts';
 import type { Principal } from './authorization.ts';
 import type { StoredAnswer } from './idempotency.ts';
+import type { IntakeEscalations } from './intake-escalations.ts';
+import { type IntakeStandings, standingKeyOf } from './intake-standings.ts';
 
 /** What one request posts: one event, or a batch whose members stand or fall alone. */
 export interface IntakeRequest {
@@ -28,7 +31,14 @@ export interface IntakeRequest {
 /** An event before it has been accepted. */
 export type DraftEvent = Omit<AcceptedEvent, 'id' | 'organizationId' | 'acceptedAt'>;
 
-export type IntakeOutcome = { event: AcceptedEvent; decisions: Decision[] } | { error: DomainError };
+/** What became of an event: what it did to its problem, and what was decided. */
+export interface Routed {
+  event: AcceptedEvent;
+  change: ProblemChange;
+  decisions: Decision[];
+}
+
+export type IntakeOutcome = Routed | { error: DomainError };
 
 export type IntakeResult = { outcomes: IntakeOutcome[]; entryIds: string[] } | { replay: StoredAnswer };
 
@@ -36,24 +46,36 @@ export type IntakeResult = { outcomes: IntakeOutcome[]; entryIds: string[] } | {
 export interface IntakeWork {
   results: IntakeResult[];
   records: IntakeRecord[];
+  /** Of the events that escalations make. */
+  ownRecords: IntakeRecord[];
   drafts: AuditDraft[];
+  scope: IntakeScope;
+}
+
+/** What the events of one transaction change besides being stored. */
+export interface IntakeScope {
+  standings: IntakeStandings;
+  escalations: IntakeEscalations;
+}
+
+/** What decisions depend on besides the event and the instant. */
+export interface Known {
+  organizationId: string;
+  facts: OrganizationFacts;
+  scope: IntakeScope;
 }
 
 /** Decides for every event of these requests; a request whose idempotency key was answered before gets that answer again. */
-export function routeAll(
-  organizationId: string,
-  requests: readonly IntakeRequest[],
-  replays: ReadonlyMap<IntakeRequest, StoredAnswer>,
-  facts: OrganizationFacts,
-): IntakeWork {
-  const work: IntakeWork = { results: [], records: [], drafts: [] };
+export function routeAll(known: Known, requests: readonly IntakeRequest[], replays: ReadonlyMap<IntakeRequest, StoredAnswer>): IntakeWork {
+  const { organizationId, facts, scope } = known;
+  const work: IntakeWork = { results: [], records: [], ownRecords: [], drafts: [], scope };
   for (const request of requests) {
     const replay = replays.get(request);
     if (replay !== undefined) {
       work.results.push({ replay });
       continue;
     }
-    const outcomes = request.events.map((draft) => route(organizationId, draft, request.now, facts));
+    const outcomes = request.events.map((draft) => route(known, draft, request.now));
     work.results.push({ outcomes, entryIds: [] });
     for (const outcome of outcomes) {
       if ('error' in outcome) continue;
@@ -61,6 +83,11 @@ export function routeAll(
       work.drafts.push(request.trail.complete(auditPart(outcome), 202));
     }
   }
+  const { steps } = scope.escalations;
+  const at = Math.max(...requests.map(({ now }) => now.getTime()));
+  work.ownRecords = recordOwnEvents(steps.ownEvents(), organizationId, at, facts.routing);
+  // After the events' own, which their answers name.
+  work.drafts.push(...steps.audit());
   return work;
 }
 
@@ -74,64 +101,25 @@ export function giveEntryIds(results: readonly IntakeResult[], entryIds: readonl
   }
 }
 
-/** The deliveries that need a run. */
-export function unownedOf(organizationId: string, { event, deliveries }: IntakeRecord): UnownedDelivery[] {
-  return deliveries
-    .filter(({ state }) => state === 'pending')
-    .map(({ id, destinationKind, destinationId, channelType }) => ({
-      id,
-      organizationId,
-      destinationKind,
-      destinationId,
-      channelType,
-      eventType: event.type,
-      runSeq: 0,
-    }));
+/** What must be locked and read before these events can be decided about. */
+export function standingKeysOf(events: readonly DraftEvent[]): StandingKey[] {
+  return events.map(standingKeyOf).filter((key) => key !== undefined);
 }
 
 /** One event through the rules, without any side effect. */
-export function route(organizationId: string, draft: DraftEvent, at: Date, facts: OrganizationFacts): IntakeOutcome {
+export function route({ organizationId, facts, scope }: Known, draft: DraftEvent, at: Date): IntakeOutcome {
   if (draft.projectId !== null && !facts.projectIds.has(draft.projectId)) {
     return { error: new DomainError('project_not_found', 'The project is not one of this organization.') };
   }
   const acceptedAt = at.getTime();
   const event: AcceptedEvent = { ...draft, id: newId(acceptedAt), organizationId, acceptedAt };
-  return { event, decisions: decide(event, facts.routing) };
+  const standing = scope.standings.apply(event);
+  const { decisions, muted } = scope.escalations.apply(event, standing);
+  const { change } = standing;
+  return { event, change, decisions: [...decide(event, facts.routing, { change, muted }), ...decisions] };
 }
 
-function recordOf({ event, decisions }: { event: AcceptedEvent; decisions: Decision[] }, principal: Principal): IntakeRecord {
-  const deliveries: IntakeDelivery[] = [];
-  const notifications: IntakeRecord['notifications'] = [];
-  const recorded = decisions.map((decision) => {
-    const { target, verdict } = decision;
-    let deliveryId: string | null = null;
-    if (verdict === 'send' && (target.kind === 'webhook' || target.kind === 'channel')) {
-      deliveryId = newId(event.acceptedAt);
-      const channelType = target.channelType!;
-      deliveries.push({
-        id: deliveryId,
-        destinationKind: target.kind,
-        destinationId: target.id!,
-        channelType,
-        // An in-app channel's message is the notification written with the event.
-        state: channelType === 'in_app' ? 'delivered' : 'pending',
-      });
-    } else if (verdict === 'send') {
-      notifications.push({ id: newId(event.acceptedAt), userId: target.kind === 'user' ? target.id : null });
-    }
-    return { ...decision, deliveryId };
-  });
-  return {
-    event,
-    principal: { type: principal.type, id: principal.id },
-    body: deliveries.some(({ destinationKind }) => destinationKind === 'webhook') ? renderEventBody(event) : null,
-    decisions: recorded,
-    deliveries,
-    notifications,
-  };
-}
-
-function auditPart({ event, decisions }: { event: AcceptedEvent; decisions: Decision[] }) {
+function auditPart({ event, decisions }: Routed) {
   const sent = decisions.filter(({ verdict }) => verdict === 'send').length;
   return {
     action: 'event.ingest',

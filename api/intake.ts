@@ -1,13 +1,17 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
+import type { RawBuilder } from 'kysely';
 import { appendAudit, auditStatements } from '../db/audit-log.ts';
 import { databaseFacts, isUnreachable } from '../db/failure.ts';
-import { pipelineInOrganization } from '../db/pipeline.ts';
+import { pipelineInOrganization, pipelineInTwo } from '../db/pipeline.ts';
+import { unownedOf } from '../db/event-record.ts';
 import { insertIntake } from '../db/queries/intake.ts';
+import { saveOccurrences, saveProblems } from '../db/queries/problem.ts';
 import { areFactsStale, assertFacts, createFactsCache } from '../db/queries/routing-facts.ts';
 import type { SecretBox } from '../db/secrets.ts';
 import { inOrganization } from '../db/tenant.ts';
 import { groupCommit } from '../domain/group-commit.ts';
 import { decisionsTotal, eventsTotal, intakeGroupSize } from '../metrics.ts';
+import type { EscalationStarter } from '../temporal/escalation-starter.ts';
 import type { RunStarter } from '../temporal/run-starter.ts';
 import { areKeysTaken, claimIdempotencyKey, storeAnswer, takeIdempotencyKeys, type StoredAnswer } from './idempotency.ts';
 import {
@@ -19,8 +23,8 @@ import {
   type IntakeWork,
   route,
   routeAll,
-  unownedOf,
 } from './intake-work.ts';
+import { planScope } from './intake-scope.ts';
 
 export interface Intake {
   /** Resolves when everything is committed: an accepted event is never lost from then on, whatever crashes. */
@@ -33,6 +37,7 @@ export interface IntakeOptions {
   orm: MikroORM;
   secrets: SecretBox;
   starter: Pick<RunStarter, 'offer'>;
+  escalations: Pick<EscalationStarter, 'wake'>;
 }
 
 /** Events of one transaction, and transactions of one organization under way at once: with one, what arrives meanwhile makes a larger group. */
@@ -45,7 +50,7 @@ const maxTries = 5;
  * The transaction behind `POST /events`: event, decisions, deliveries, in-app notifications and audit entries, committed before anyone is
  * told. Requests of one organization that arrive while a transaction commits share the next one.
  */
-export function createIntake({ orm, secrets, starter }: IntakeOptions): Intake {
+export function createIntake({ orm, secrets, starter, escalations }: IntakeOptions): Intake {
   const facts = createFactsCache();
   const groups = new Map<string, (request: IntakeRequest) => Promise<Settled>>();
 
@@ -91,7 +96,9 @@ export function createIntake({ orm, secrets, starter }: IntakeOptions): Intake {
     const work =
       (await commitInOnePiece(organizationId, requests)) ??
       (await inOrganization(orm, organizationId, async (em) => commitKeyed(em, organizationId, requests)));
-    starter.offer(work.records.flatMap((record) => unownedOf(organizationId, record)));
+    const { deliveries, changed } = work.scope.escalations.steps.outcome();
+    starter.offer([...deliveries, ...[...work.records, ...work.ownRecords].flatMap((record) => unownedOf(organizationId, record))]);
+    escalations.wake(changed);
     count(work);
     return work.results;
   };
@@ -104,15 +111,22 @@ export function createIntake({ orm, secrets, starter }: IntakeOptions): Intake {
     for (let tries = 1; ; tries += 1) {
       const current = tries === 1 ? facts.recall(organizationId) : undefined;
       const known = current ?? (await inOrganization(orm, organizationId, async (em) => facts.read(em, organizationId)));
-      const work = routeAll(organizationId, requests, new Map(), known);
-      const audit = auditStatements(work.drafts);
-      giveEntryIds(work.results, audit.ids);
-      if (work.records.length === 0 && requests.every(({ idempotency }) => idempotency === undefined)) return work;
-      const keys = takeKeys(requests, work.results);
-      const events = work.records.length === 0 ? [] : [insertIntake(organizationId, work.records)];
+      const plan = planScope(organizationId, known, eventsOf(requests), { at: latestOf(requests), lock: true });
+      const prepare = (rows: readonly unknown[][]) => {
+        const work = routeAll({ organizationId, facts: known, scope: plan.read(rows) }, requests, new Map());
+        const audit = auditStatements(work.drafts);
+        giveEntryIds(work.results, audit.ids);
+        return {
+          result: work,
+          statements: [...takeKeys(requests, work.results), ...writeStatements(organizationId, work), ...audit.statements],
+        };
+      };
       try {
-        await pipelineInOrganization(orm, organizationId, [assertFacts(known), ...keys, ...events, ...audit.statements]);
-        return work;
+        if (plan.statements.length > 0)
+          return await pipelineInTwo(orm, organizationId, [assertFacts(known), ...plan.statements], ([, ...rows]) => prepare(rows));
+        const { result, statements } = prepare([]);
+        if (statements.length > 0) await pipelineInOrganization(orm, organizationId, [assertFacts(known), ...statements]);
+        return result;
       } catch (error) {
         if (areKeysTaken(error)) return undefined;
         if (!areFactsStale(error) || tries === maxTries) throw error;
@@ -133,8 +147,12 @@ export function createIntake({ orm, secrets, starter }: IntakeOptions): Intake {
   /** Idempotency keys are asked for first, and their answers kept, in the same transaction. */
   const commitKeyed = async (em: EntityManager, organizationId: string, requests: readonly IntakeRequest[]): Promise<IntakeWork> => {
     const replays = await claimKeys(em, requests);
-    const work = routeAll(organizationId, requests, replays, await facts.read(em, organizationId));
-    if (work.records.length > 0) await insertIntake(organizationId, work.records).execute(em.getKysely());
+    const known = await facts.read(em, organizationId);
+    const fresh = requests.filter((request) => !replays.has(request));
+    const plan = planScope(organizationId, known, eventsOf(fresh), { at: latestOf(requests), lock: true });
+    const scope = plan.read(await execute(em, plan.statements));
+    const work = routeAll({ organizationId, facts: known, scope }, requests, replays);
+    for (const statement of writeStatements(organizationId, work)) await statement.execute(em.getKysely());
     giveEntryIds(work.results, await appendAudit(em, work.drafts));
     for (const [i, request] of requests.entries()) await store(em, request, work.results[i]!);
     return work;
@@ -165,7 +183,11 @@ export function createIntake({ orm, secrets, starter }: IntakeOptions): Intake {
       return settled.result;
     },
     explain: async (organizationId, draft, at) =>
-      inOrganization(orm, organizationId, async (em) => route(organizationId, draft, at, await facts.read(em, organizationId))),
+      inOrganization(orm, organizationId, async (em) => {
+        const known = await facts.read(em, organizationId);
+        const plan = planScope(organizationId, known, [draft], { at: at.getTime(), lock: false });
+        return route({ organizationId, facts: known, scope: plan.read(await execute(em, plan.statements)) }, draft, at);
+      }),
   };
 }
 
@@ -173,6 +195,28 @@ type Settled = { result: IntakeResult } | { error: unknown };
 
 function keyOf({ principal, idempotency }: IntakeRequest): string | undefined {
   return idempotency === undefined ? undefined : `${principal.id} ${idempotency.key}`;
+}
+
+const eventsOf = (requests: readonly IntakeRequest[]): DraftEvent[] => requests.flatMap(({ events }) => events);
+
+const latestOf = (requests: readonly IntakeRequest[]): number => Math.max(...requests.map(({ now }) => now.getTime()));
+
+async function execute(em: EntityManager, statements: ReadonlyArray<RawBuilder<unknown>>): Promise<unknown[][]> {
+  const rows: unknown[][] = [];
+  for (const statement of statements) rows.push((await statement.execute(em.getKysely())).rows);
+  return rows;
+}
+
+/** Events come before what refers to them. */
+function writeStatements(organizationId: string, { records, ownRecords, scope }: IntakeWork): Array<RawBuilder<unknown>> {
+  const { problems, occurrences } = scope.standings.changed();
+  const events = [...records, ...ownRecords];
+  return [
+    ...(events.length === 0 ? [] : [insertIntake(organizationId, events)]),
+    ...(problems.length === 0 ? [] : [saveProblems(organizationId, problems)]),
+    ...(occurrences.length === 0 ? [] : [saveOccurrences(organizationId, occurrences)]),
+    ...scope.escalations.steps.statements(),
+  ];
 }
 
 function count({ results, records }: IntakeWork): void {

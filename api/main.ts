@@ -5,6 +5,7 @@ import { runProcess } from '../run-process.ts';
 import { createLogger } from '../log.ts';
 import { collectProcessMetrics } from '../metrics.ts';
 import { connectLazily } from '../temporal/connection.ts';
+import { createEscalationStarter, type EscalationStarter } from '../temporal/escalation-starter.ts';
 import { createRunStarter, type RunStarter } from '../temporal/run-starter.ts';
 import { startApi } from './server.ts';
 
@@ -22,8 +23,14 @@ await runProcess(async ({ env }) => {
   });
 
   // Links in workflows name the address, which is known once a free port was found; the relay starts what is posted before that.
-  const late: { starter?: RunStarter } = {};
-  const api = await startApi({ config, log, temporal, starter: { offer: (deliveries) => late.starter?.offer(deliveries) } });
+  const late: { starter?: RunStarter; escalations?: EscalationStarter } = {};
+  const api = await startApi({
+    config,
+    log,
+    temporal,
+    starter: { offer: (deliveries) => late.starter?.offer(deliveries) },
+    escalations: { wake: (changed) => late.escalations?.wake(changed) },
+  });
   late.starter = createRunStarter({
     temporal,
     orm,
@@ -31,11 +38,17 @@ await runProcess(async ({ env }) => {
     publicUrl: api.url,
     onFailed: (error) => log.warn('run.start', { error }),
   });
+  late.escalations = createEscalationStarter({
+    temporal,
+    publicUrl: api.url,
+    onFailed: (error) => log.warn('escalation.wake', { error }),
+  });
   log.info('listening', { url: api.url });
 
   return async () => {
     await api.stop();
     await late.starter?.stop();
+    await late.escalations?.stop();
     await temporal.close();
     await orm.close(true);
   };

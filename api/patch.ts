@@ -15,3 +15,9 @@ export function definedOnly<T extends object>(values: T): { [K in keyof T]?: Exc
   const given = Object.entries(values).filter(([, value]) => value !== undefined);
   return Object.fromEntries(given) as { [K in keyof T]?: Exclude<T[K], undefined> };
 }
+
+/** An object as a PATCH leaves it: what is absent stays, null takes away. */
+export function mergePatch<T extends object>(current: T, patch: { readonly [K in keyof T]?: T[K] | null | undefined }): T {
+  const merged = Object.entries({ ...current, ...definedOnly(patch) }).filter(([, value]) => value !== null);
+  return Object.fromEntries(merged) as T;
+}

@@ -23,11 +23,15 @@ export const problems: Readonly<Record<ErrorCode, { readonly status: number; rea
   project_not_found: { status: 400, title: 'project not found in active organization' },
   unauthenticated: { status: 401, title: 'Authentication needed' },
   permission_denied: { status: 403, title: 'Not allowed' },
+  proof_too_weak: { status: 403, title: 'Proof too weak' },
   not_found: { status: 404, title: 'Not found' },
+  policy_not_found: { status: 404, title: 'notification policy not found' },
   method_not_allowed: { status: 405, title: 'Method not allowed' },
   duplicate_name: { status: 409, title: 'Name taken' },
   in_use: { status: 409, title: 'Still in use' },
+  override_overlap: { status: 409, title: 'Overrides overlap' },
   wrong_state: { status: 409, title: 'Not possible in this state' },
+  tier_mismatch: { status: 409, title: 'At another tier' },
   last_owner: { status: 409, title: 'Last owner' },
   idempotency_key_reused: { status: 409, title: 'Idempotency key used for another request' },
   too_many_secrets: { status: 409, title: 'Too many secrets' },
@@ -68,6 +72,7 @@ export function retryAfterSeconds(error: unknown): number | undefined {
 
 /** SQLSTATE. */
 const uniqueViolation = '23505';
+const exclusionViolation = '23P01';
 
 /** Errors of the database and of stored secrets that mean something to a caller; everything else is `internal`. */
 function asKnown(error: unknown): DomainError {
@@ -82,6 +87,15 @@ function asKnown(error: unknown): DomainError {
   if (facts.code === uniqueViolation && facts.constraint === 'member_email') {
     const faults = [{ pointer: '/email', code: 'duplicate_email', detail: 'is a member already' }];
     return new DomainError('duplicate_name', 'This e-mail address belongs to a member already.', { faults, cause: error });
+  }
+  if (facts.code === uniqueViolation && facts.constraint === 'contact_method_address') {
+    const faults = [{ pointer: '/address', code: 'duplicate_address', detail: 'is one of your contact methods already' }];
+    return new DomainError('duplicate_name', 'This address is one of your contact methods already.', { faults, cause: error });
+  }
+  if (facts.code === exclusionViolation && facts.constraint === 'schedule_override_overlap') {
+    return new DomainError('override_overlap', 'Another override of this time names the same member, or replaces everybody.', {
+      cause: error,
+    });
   }
   if (isUnreachable(facts)) {
     return new DomainError(

@@ -1,32 +1,13 @@
 import { z } from 'zod';
 import type { RuleRow } from '../db/entities/rule.ts';
-import { validationFailed } from '../domain/errors.ts';
 import { categories } from '../domain/event-type.ts';
-import { fromWireId, toWireId } from '../domain/id.ts';
-import { matcherKeys, matcherOperators } from '../domain/rule.ts';
-import type { Matcher } from '../domain/rule.ts';
+import { toWireId } from '../domain/id.ts';
+import { matcherOperators } from '../domain/rule.ts';
 import { severities } from '../domain/severity.ts';
 import type { Severity } from '../domain/severity.ts';
 import { eventPattern } from './event-pattern.ts';
-import { distinct, distinctOf, presentedId, presentedTime, prose, resourceName, wireId } from './schema.ts';
-
-const matcherKey = z
-  .string()
-  .max(128)
-  .refine((key) => (matcherKeys as readonly string[]).includes(key) || /^label\.[A-Za-z0-9_.\-/]{1,64}$/.test(key), {
-    error: `must be one of ${matcherKeys.join(', ')}, or label.<name>`,
-    params: { code: 'unknown_key' },
-  });
-
-const matcherText = prose(256);
-
-const matcher = z
-  .discriminatedUnion('op', [
-    z.strictObject({ key: matcherKey, op: z.enum(['=', '!=', 'glob']), value: matcherText }),
-    z.strictObject({ key: matcherKey, op: z.enum(['in', 'not_in']), value: z.array(matcherText).min(1).max(100) }),
-    z.strictObject({ key: matcherKey, op: z.literal('exists'), value: z.boolean() }),
-  ])
-  .meta({ id: 'Matcher', example: { key: 'environment', op: '=', value: 'production' } }) satisfies z.ZodType<Matcher>;
+import { matcher, presentMatcher, shownMatcher } from './matcher.ts';
+import { distinct, distinctOf, presentedId, presentedTime, resourceName, wireId } from './schema.ts';
 
 /** The last place in the order of rules. */
 export const maxPosition = 1_000_000;
@@ -45,6 +26,9 @@ export const ruleFields = {
     .max(20)
     .meta({ description: `All must match. Operators: ${matcherOperators.join(' ')}.` }),
   channelIds: distinct(wireId('channel'), { max: 50 }).meta({ description: 'All of them get the event.' }),
+  policyId: wireId('escalation_policy').meta({
+    description: 'The escalation policy that gets the event, besides those whose trigger matches.',
+  }),
   stop: z.boolean().meta({ description: 'Later rules are not asked.' }),
 };
 
@@ -58,10 +42,13 @@ export const shownRule = z
     categories: z.array(z.string()),
     projectIds: z.array(presentedId('project')),
     minSeverity: z.enum(severities).nullable(),
-    matchers: z.array(matcher),
+    matchers: z.array(shownMatcher),
     channelIds: z.array(presentedId('channel')),
+    policyId: presentedId('escalation_policy').nullable(),
     stop: z.boolean(),
-    warnings: z.array(z.string()).meta({ description: '`no_channels`: nothing leaves Tocsin by this rule.' }),
+    warnings: z
+      .array(z.string())
+      .meta({ description: '`no_channels`: it names no channel and no policy, so nothing leaves Tocsin by this rule.' }),
     version: z.int(),
     createdAt: presentedTime,
     updatedAt: presentedTime,
@@ -79,34 +66,13 @@ export function presentRule(row: RuleRow) {
     categories: row.categories,
     projectIds: row.projectIds.map((id) => toWireId('project', id)),
     minSeverity: (row.minSeverity ?? null) as Severity | null,
-    // a project is an id on the wire and a UUID where rules are asked
-    matchers: row.matchers.map((each) => mapProjects(each, (id) => toWireId('project', id))),
+    matchers: row.matchers.map(presentMatcher),
     channelIds: row.channelIds.map((id) => toWireId('channel', id)),
+    policyId: row.policyId ? toWireId('escalation_policy', row.policyId) : null,
     stop: row.stop,
-    warnings: row.channelIds.length === 0 ? ['no_channels'] : [],
+    warnings: row.channelIds.length === 0 && !row.policyId ? ['no_channels'] : [],
     version: row.version,
     createdAt: row.createdAt.toISOString(),
     updatedAt: row.updatedAt.toISOString(),
   };
-}
-
-function mapProjects(each: Matcher, map: (id: string) => string): Matcher {
-  if (each.key !== 'projectId' || typeof each.value === 'boolean' || each.op === 'glob') return each;
-  const convert = (text: string) => (text === '' ? '' : map(text));
-  return { ...each, value: Array.isArray(each.value) ? each.value.map(convert) : convert(each.value) };
-}
-
-/** Matchers as they are stored; throws where a project is no id, or a pattern that no id can match. */
-export function readMatchers(matchers: readonly Matcher[]): Matcher[] {
-  return matchers.map((each, index) => {
-    if (each.key === 'projectId' && each.op === 'glob') {
-      const detail = 'a project is matched by its id: use =, !=, in, not_in or exists';
-      throw validationFailed([{ pointer: `/matchers/${index}/op`, code: 'unknown_value', detail }]);
-    }
-    return mapProjects(each, (text) => {
-      const uuid = fromWireId('project', text);
-      if (uuid !== undefined) return uuid;
-      throw validationFailed([{ pointer: `/matchers/${index}/value`, code: 'invalid_id', detail: 'is not the id of a project' }]);
-    });
-  });
 }

@@ -1,28 +1,31 @@
 import { LockMode } from '@mikro-orm/core';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { z } from 'zod';
-import { ChannelEntity } from '../db/entities/channel.ts';
 import { RuleEntity } from '../db/entities/rule.ts';
 import type { RuleRow } from '../db/entities/rule.ts';
-import { notFound, validationFailed } from '../domain/errors.ts';
+import { notFound } from '../domain/errors.ts';
 import { newId } from '../domain/id.ts';
 import { foldName } from '../domain/name.ts';
 import { endpoint } from './endpoint.ts';
 import { openPage, pageOf, pageQuery } from './paging.ts';
 import { definedOnly } from './patch.ts';
 import { assertProjects } from './projects.ts';
-import { maxPosition, presentRule, readMatchers, ruleFields as fields, shownRule } from './rule-fields.ts';
+import { assertReferences } from './references.ts';
+import type { Reference } from './references.ts';
+import { maxPosition, presentRule, ruleFields as fields, shownRule } from './rule-fields.ts';
 import { idParams } from './schema.ts';
 import { assertVersion, versionHeaders } from './version.ts';
 
-async function assertChannels(em: EntityManager, organizationId: string, channelIds: readonly string[]): Promise<void> {
-  if (channelIds.length === 0) return;
-  const found = await em.find(ChannelEntity, { orgId: organizationId, id: { $in: [...channelIds] }, deletedAt: null }, { fields: ['id'] });
-  const known = new Set(found.map(({ id }) => id));
-  const faults = channelIds.flatMap((id, index) =>
-    known.has(id) ? [] : [{ pointer: `/channelIds/${index}`, code: 'unknown_channel', detail: 'is no channel of this organization' }],
-  );
-  if (faults.length > 0) throw validationFailed(faults);
+interface Naming {
+  readonly channelIds?: readonly string[] | undefined;
+  readonly policyId?: string | null | undefined;
+}
+
+function referencesOf({ channelIds = [], policyId }: Naming): Reference[] {
+  return [
+    ...channelIds.map((id, index) => ({ kind: 'channel' as const, id, pointer: `/channelIds/${index}` })),
+    ...(policyId ? [{ kind: 'policy' as const, id: policyId, pointer: '/policyId' }] : []),
+  ];
 }
 
 async function findRule(em: EntityManager, organizationId: string, id: string, lockMode: LockMode = LockMode.NONE): Promise<RuleRow> {
@@ -75,19 +78,18 @@ const createRule = endpoint({
       minSeverity: fields.minSeverity.nullable().default(null),
       matchers: fields.matchers.default([]),
       channelIds: fields.channelIds.default([]),
+      policyId: fields.policyId.nullable().default(null),
       stop: fields.stop.default(false),
     })
     .meta({ id: 'RuleCreate' }),
   responses: { 201: { description: 'The rule.', schema: shownRule } },
   handler: async ({ em, principal, input: { body }, now, audit }) => {
     const { organizationId } = principal;
-    const matchers = readMatchers(body.matchers);
     await assertProjects(em, organizationId, body.projectIds);
-    await assertChannels(em, organizationId, body.channelIds);
+    await assertReferences(em, organizationId, referencesOf(body));
     const [last] = await em.find(RuleEntity, { orgId: organizationId, deletedAt: null }, { orderBy: { position: 'desc' }, limit: 1 });
     const row = em.create(RuleEntity, {
       ...body,
-      matchers,
       position: body.position ?? Math.min((last?.position ?? 0) + 10, maxPosition),
       id: newId(now.getTime()),
       orgId: organizationId,
@@ -137,20 +139,20 @@ const updateRule = endpoint({
       minSeverity: fields.minSeverity.nullable().optional(),
       matchers: fields.matchers.optional(),
       channelIds: fields.channelIds.optional(),
+      policyId: fields.policyId.nullable().optional(),
       stop: fields.stop.optional(),
     })
     .meta({ id: 'RulePatch' }),
   responses: { 200: { description: 'The rule as it is now.', schema: shownRule } },
   handler: async ({ em, principal, input: { params, body }, ifMatch, now, audit }) => {
     const { organizationId } = principal;
+    if (body.projectIds !== undefined) await assertProjects(em, organizationId, body.projectIds);
+    // before the rule is held: deleting a channel or policy holds that first and then the rules that name it
+    await assertReferences(em, organizationId, referencesOf(body));
     const row = await findRule(em, organizationId, params.id, LockMode.PESSIMISTIC_WRITE);
     assertVersion(row, ifMatch);
-    if (body.projectIds !== undefined) await assertProjects(em, organizationId, body.projectIds);
-    if (body.channelIds !== undefined) await assertChannels(em, organizationId, body.channelIds);
     const before = presentRule(row);
-    const { matchers, ...plain } = body;
-    em.assign(row, definedOnly(plain));
-    if (matchers !== undefined) row.matchers = readMatchers(matchers);
+    em.assign(row, definedOnly(body));
     row.nameKey = foldName(row.name);
     row.version += 1;
     row.updatedAt = now;

@@ -183,7 +183,7 @@ interface Failure {
 async function recordFailure(error: unknown, failure: Failure, server: Server): Promise<readonly string[]> {
   const { endpoint, request, exchange, principal, trail } = failure;
   const { code, status: httpStatus } = toProblem(error, exchange.requestId);
-  const blocked = code === 'permission_denied';
+  const blocked = httpStatus === 403;
   const failed = endpoint.audited && [409, 410, 412, 500].includes(httpStatus);
   if (!blocked && !failed) return [];
   const id = request.params['id'];

@@ -8,11 +8,13 @@ import type { Logger } from '../log.ts';
 import type { TemporalClient } from '../temporal/connection.ts';
 import { runDestinationTest } from '../temporal/destination-test.ts';
 import { wakeRun } from '../temporal/wake.ts';
+import type { EscalationStarter } from '../temporal/escalation-starter.ts';
 import type { RunStarter } from '../temporal/run-starter.ts';
 import { createApp } from './app.ts';
 import { createAuthentication } from './authentication.ts';
 import type { DestinationTest, Readiness } from './dependencies.ts';
 import { endpoints } from './endpoints.ts';
+import { createEscalationChanges } from './escalation-changes.ts';
 import { createIntake } from './intake.ts';
 
 export interface ApiOptions {
@@ -20,6 +22,7 @@ export interface ApiOptions {
   log: Logger;
   temporal: TemporalClient;
   starter: Pick<RunStarter, 'offer'>;
+  escalations: Pick<EscalationStarter, 'wake'>;
 }
 
 export interface RunningApi {
@@ -35,7 +38,7 @@ const stopMs = 10_000;
 const sweepMs = 50;
 
 /** Listens, and returns when requests are answered. @throws one clear sentence when the port is taken. */
-export async function startApi({ config, log, temporal, starter }: ApiOptions): Promise<RunningApi> {
+export async function startApi({ config, log, temporal, starter, escalations }: ApiOptions): Promise<RunningApi> {
   const orm = await openDatabase({ databaseUrl: config.databaseUrl, role: 'tocsin_app', poolMax, applicationName: 'tocsin_api' });
   const secrets = createSecretBox(config.secretKeys);
   // Judges addresses when they are saved; the worker judges again when it sends.
@@ -45,14 +48,17 @@ export async function startApi({ config, log, temporal, starter }: ApiOptions): 
     secrets,
     log,
     destinations: egress,
+    egress,
+    minIntervalMs: config.minIntervalMs,
     testDestination: async ({ organizationId, kind, id, channelType }) =>
       runDestinationTest<DestinationTest>(temporal, orm, { organizationId, kind, destinationId: id, channelType }),
     wakeDelivery: async (delivery) => {
       if (delivery.runId === null) starter.offer([delivery]);
       else await wakeRun(temporal, delivery.runId);
     },
+    ...createEscalationChanges({ orm, starter, escalations }),
     authentication: createAuthentication({ orm, log }),
-    intake: createIntake({ orm, secrets, starter }),
+    intake: createIntake({ orm, secrets, starter, escalations }),
     endpoints,
     readiness,
   });

@@ -28,6 +28,14 @@ export function parseInput<P extends z.ZodType, Q extends z.ZodType, B extends z
   return { params: params.value as z.output<P>, query: query.value as z.output<Q>, body: body.value as z.output<B> };
 }
 
+/** An `inspect` by rules of the domain, which are asked when what they look at has the form that they know. */
+export function inspectWith<T>(form: z.ZodType<T>, faultsOf: (value: T) => readonly Fault[]) {
+  return async (body: unknown): Promise<readonly Fault[]> => {
+    const read = form.safeParse(body);
+    return read.success ? faultsOf(read.data) : [];
+  };
+}
+
 function parsePart(schema: z.ZodType | undefined, raw: unknown, prefix: string): { value: unknown; faults: readonly Fault[] } {
   if (schema === undefined) return { value: undefined, faults: prefix === '/query' ? unknownQuery(raw) : [] };
   const result = schema.safeParse(raw, { reportInput: true });
@@ -68,8 +76,9 @@ export function toFaults(issue: z.core.$ZodIssue, prefix: string): Fault[] {
     }
     case 'invalid_union':
       return unionFaults(issue, pointer);
-    case 'invalid_format':
     case 'invalid_key':
+      return issue.issues.map(({ message }) => ({ pointer, code: 'invalid_format', detail: message }));
+    case 'invalid_format':
     case 'invalid_element':
     case 'not_multiple_of':
       return [{ pointer, code: 'invalid_format', detail: issue.message }];

@@ -6,6 +6,7 @@ import { webhookSecretPlace } from '../db/destination-secrets.ts';
 import { WebhookEntity } from '../db/entities/webhook.ts';
 import type { WebhookRow } from '../db/entities/webhook.ts';
 import { cancelOpenDeliveries } from '../db/queries/destination.ts';
+import { findPoliciesNaming } from '../db/queries/policy-references.ts';
 import { purgeDeliveries } from '../db/queries/purge-deliveries.ts';
 import type { SecretBox } from '../db/secrets.ts';
 import { changedNames } from '../domain/audit/diff.ts';
@@ -15,6 +16,7 @@ import { foldName } from '../domain/name.ts';
 import { formatAsymmetricKey, formatSecret } from '../domain/signature.ts';
 import { webhookRules } from '../domain/webhook.ts';
 import { endpoint } from './endpoint.ts';
+import { assertUnused, policyUsers } from './in-use.ts';
 import { openPageById, pageOf, pageQuery } from './paging.ts';
 import { definedOnly, switchActive } from './patch.ts';
 import { assertProjects } from './projects.ts';
@@ -210,15 +212,18 @@ const deleteWebhook = endpoint({
   path: '/webhooks/{id}',
   tag: 'Webhooks',
   summary: 'Delete a webhook and its deliveries',
-  description: 'Open deliveries are cancelled at once; the history goes soon after. Audit entries stay.',
+  description:
+    'Open deliveries are cancelled at once; the history goes soon after. Audit entries stay. 409 `in_use` while escalation policies name it, unless forced; forced, they keep a target that reaches nobody.',
   permission: 'monitoring.manage',
   conditional: true,
   params: idParams('webhook'),
+  query: z.strictObject({ force: z.stringbool().default(false) }),
   responses: { 204: { description: 'Deleted.' } },
-  handler: async ({ em, principal, input: { params }, ifMatch, now, audit, afterCommit, deps }) => {
+  handler: async ({ em, principal, input: { params, query }, ifMatch, now, audit, afterCommit, deps }) => {
     const { organizationId } = principal;
     const row = await findWebhook(em, organizationId, params.id, LockMode.PESSIMISTIC_WRITE);
     assertVersion(row, ifMatch);
+    if (!query.force) assertUnused('webhook', policyUsers(await findPoliciesNaming(em, { kind: 'webhook', id: row.id })));
     const cancelled = await cancelOpenDeliveries(em, { organizationId, destinationId: row.id, reason: 'destination_deleted' });
     audit({
       resource: { type: 'webhook', id: row.id, name: row.name },

@@ -38,6 +38,8 @@ export interface ChannelAdapterDefinition<Settings extends object> {
   readonly secretFields: ReadonlyArray<keyof Settings & string>;
   /** Rules on settings that depend on what this process allows. */
   validate(settings: Settings, policy: DestinationPolicy): SettingsIssue[];
+  /** The settings by which a message goes to one address alone. Absent: the type reaches no single person. */
+  addressedTo?(settings: Settings, address: string): Settings;
   /** Every text that must not appear in what is stored about an attempt. */
   secretsOf(settings: Settings): string[];
   /** The same view, settings and delivery give the same bytes, apart from signatures and the attempt number. */
@@ -63,8 +65,11 @@ export interface ChannelAdapter {
   readonly secretFields: readonly string[];
   /** Checks settings as a caller gave them (secrets included) and fills in defaults. Every fault is reported; paths start at the settings. */
   readSettings(input: unknown, policy: DestinationPolicy): ReadSettings;
-  /** Binds stored settings (secrets joined). A `verdict` says that they are not valid any more: recorded as a rejected attempt. */
-  open(settings: unknown): OpenChannel | { readonly verdict: Classification };
+  /**
+   * Binds stored settings (secrets joined), with `address` for messages to that address alone. A `verdict` says that they are not valid any
+   * more: recorded as a rejected attempt.
+   */
+  open(settings: unknown, address?: string): OpenChannel | { readonly verdict: Classification };
 }
 
 /** Binds a definition to its settings' type, so that the rest of Tocsin need not know it. */
@@ -81,13 +86,17 @@ export function defineChannel<Settings extends object>(definition: ChannelAdapte
       if (issues.length > 0) return { issues: issues.map(customIssue) };
       return { settings: Object.fromEntries(Object.entries(parsed.data)) };
     },
-    open(stored) {
+    open(stored, address) {
       const parsed = settingsSchema.safeParse(stored);
       if (!parsed.success) {
         const fields = parsed.error.issues.map(({ path }) => path.join('.') || 'settings').join(', ');
         return { verdict: { outcome: 'rejected', errorCode: 'config_invalid', detail: `not valid: ${fields}`, scope: 'destination' } };
       }
-      const settings = parsed.data;
+      const settings = address === undefined ? parsed.data : definition.addressedTo?.(parsed.data, address);
+      if (settings === undefined) {
+        const detail = `a channel of type ${type} reaches no single address`;
+        return { verdict: { outcome: 'rejected', errorCode: 'config_invalid', detail, scope: 'destination' } };
+      }
       return {
         secrets: definition.secretsOf(settings),
         render: (view, context) => definition.render(view, settings, context),

@@ -74,6 +74,7 @@ export const emailChannel = defineChannel<EmailSettings>({
       issues.push({ path: ['password'], code: 'required', message: 'is required with a username' });
     return issues;
   },
+  addressedTo: (settings, address) => ({ ...settings, to: [address] }),
   secretsOf: ({ password }) => (password === undefined ? [] : [password]),
   render(view, settings, { deliveryId, providerRef }) {
     const recipients = settings.to ?? [];

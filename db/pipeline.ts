@@ -15,18 +15,41 @@ import type { Pool, PoolClient, QueryResult } from 'pg';
 export async function pipelineInOrganization(
   orm: MikroORM,
   organizationId: string,
-  statements: ReadonlyArray<RawBuilder<unknown>>,
+  statements: readonly Statement[],
 ): Promise<unknown[][]> {
-  if (!uuid.test(organizationId)) throw new Error('An organization is named by its UUID');
-  const db = orm.em.fork().getKysely();
-  const compiled = statements.map((statement) => {
-    const { sql, parameters } = statement.compile(db);
-    return { name: nameOf(sql), text: sql, values: [...parameters] };
+  return onConnection(orm, async (client) => {
+    const [, ...results] = await send(client, [beginIn(organizationId), ...compile(orm, statements), { text: 'commit' }]);
+    return rowsOfCommitted(results);
   });
+}
+
+/**
+ * The same in two pieces: what `first` locks and reads decides what is written. Between the two nothing else is waited for.
+ * @param decide gets the rows of each statement of `first`; when it throws, nothing is committed
+ * @returns what `decide` returned besides its statements
+ */
+export async function pipelineInTwo<T>(
+  orm: MikroORM,
+  organizationId: string,
+  first: readonly Statement[],
+  decide: (rows: unknown[][]) => { statements: readonly Statement[]; result: T },
+): Promise<T> {
+  return onConnection(orm, async (client) => {
+    const [, ...read] = await send(client, [beginIn(organizationId), ...compile(orm, first)]);
+    const { statements, result } = decide(read.map(rowsOf));
+    rowsOfCommitted(await send(client, [...compile(orm, statements), { text: 'commit' }]));
+    return result;
+  });
+}
+
+type Statement = RawBuilder<unknown>;
+type Query = { text: string; name?: string; values?: unknown[] };
+
+async function onConnection<T>(orm: MikroORM, use: (client: PoolClient) => Promise<T>): Promise<T> {
   const client = await (await poolOf(orm)).connect();
   let broken: Error | undefined;
   try {
-    return await send(client, organizationId, compiled);
+    return await use(client);
   } catch (error) {
     // Whatever state a half-answered pipeline left behind goes with its connection.
     broken = error instanceof Error ? error : new Error(String(error));
@@ -34,6 +57,29 @@ export async function pipelineInOrganization(
   } finally {
     client.release(broken);
   }
+}
+
+function compile(orm: MikroORM, statements: readonly Statement[]): Query[] {
+  const db = orm.em.fork().getKysely();
+  return statements.map((statement) => {
+    const { sql, parameters } = statement.compile(db);
+    return { name: nameOf(sql), text: sql, values: [...parameters] };
+  });
+}
+
+function beginIn(organizationId: string): Query {
+  if (!uuid.test(organizationId)) throw new Error('An organization is named by its UUID');
+  return { text: `begin; ${byIndex}; select set_config('app.org_id', '${organizationId}', true)` };
+}
+
+function rowsOf({ rows }: QueryResult): unknown[] {
+  return rows as unknown[];
+}
+
+function rowsOfCommitted(results: QueryResult[]): unknown[][] {
+  const commit = results.pop();
+  if (commit?.command !== 'COMMIT') throw new Error('The transaction was not committed.');
+  return results.map(rowsOf);
 }
 
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -44,26 +90,17 @@ const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
  */
 const byIndex = 'set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off';
 
-async function send(
-  client: PoolClient,
-  organizationId: string,
-  queries: Array<{ name: string; text: string; values: unknown[] }>,
-): Promise<unknown[][]> {
+async function send(client: PoolClient, queries: readonly Query[]): Promise<QueryResult[]> {
   const { stream } = client.connection;
   const pending: Array<Promise<QueryResult>> = [];
   // One write for all; a corked stream would never send even the message that ends the connection.
   stream.cork();
   try {
-    pending.push(client.query(`begin; ${byIndex}; select set_config('app.org_id', '${organizationId}', true)`));
-    for (const query of queries) pending.push(client.query(query));
-    pending.push(client.query('commit'));
+    for (const query of queries) pending.push(query.values === undefined ? client.query(query.text) : client.query(query));
   } finally {
     stream.uncork();
   }
-  const [, ...results] = await settle(pending);
-  const commit = results.pop();
-  if (commit?.command !== 'COMMIT') throw new Error('The transaction was not committed.');
-  return results.map(({ rows }) => rows as unknown[]);
+  return settle(pending);
 }
 
 /** Every answer must have arrived before the connection is used again; of several errors the first caused the others. */

@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
 
 /** Where a sealed value lives. It is authenticated: a value copied to another row, field or organization does not open. */
 export interface SecretPlace {
@@ -20,6 +20,13 @@ export interface SecretBox {
   seal(plain: string, place: SecretPlace): Buffer;
   /** @throws SecretUnavailableError when no key opens the value. */
   open(sealed: Uint8Array, place: SecretPlace): string;
+  /** The id of the key that encrypts and derives by default. */
+  readonly keyId: string;
+  /**
+   * 32 bytes for one purpose, by HKDF-SHA256 (RFC 5869) without salt from the key `keyId`: who has them learns nothing of the key.
+   * @throws SecretUnavailableError when this process does not have that key
+   */
+  deriveKey(info: string, keyId: string): Buffer;
 }
 
 export class SecretUnavailableError extends Error {
@@ -29,6 +36,7 @@ export class SecretUnavailableError extends Error {
 const version = 1;
 const nonceBytes = 12;
 const tagBytes = 16;
+const derivedBytes = 32;
 
 /**
  * Encryption at rest. Layout: version (1 byte), length of the key's id (1), the id, nonce (12), ciphertext, tag (16).
@@ -38,6 +46,12 @@ export function createSecretBox(keys: readonly SecretKey[]): SecretBox {
   const [first] = keys;
   if (first === undefined) throw new Error('At least one secret key is needed.');
   return {
+    keyId: first.id,
+    deriveKey(info, keyId) {
+      const master = keys.find(({ id }) => id === keyId);
+      if (master === undefined) throw new SecretUnavailableError(`No key "${keyId}" to derive ${info} from.`);
+      return Buffer.from(hkdfSync('sha256', master.key, '', info, derivedBytes));
+    },
     seal(plain, place) {
       const nonce = randomBytes(nonceBytes);
       const cipher = createCipheriv('aes-256-gcm', first.key, nonce).setAAD(additionalData(place, first.id));

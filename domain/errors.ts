@@ -17,11 +17,15 @@ export const errorCodes = [
   // who asks
   'unauthenticated',
   'permission_denied',
+  'proof_too_weak',
   // what is asked for
   'not_found',
+  'policy_not_found',
   'duplicate_name',
   'in_use',
+  'override_overlap',
   'wrong_state',
+  'tier_mismatch',
   'last_owner',
   'idempotency_key_reused',
   'stale_version',

@@ -10,6 +10,14 @@ const prefixes = {
   api_key: 'key',
   event: 'evt',
   rule: 'rul',
+  silence: 'sil',
+  calendar: 'cal',
+  schedule: 'sch',
+  override: 'ovr',
+  escalation_policy: 'pol',
+  escalation: 'esc',
+  contact_method: 'ctm',
+  integration: 'int',
   webhook: 'whk',
   channel: 'chn',
   delivery: 'dlv',
@@ -53,6 +61,11 @@ function takeRandom(): Uint8Array {
 /** Unix milliseconds held by a UUIDv7. */
 export function idTimeMs(uuid: string): number {
   return Number.parseInt(uuid.slice(0, 8) + uuid.slice(9, 13), 16);
+}
+
+/** No UUIDv7 of the instant `ms` (Unix milliseconds) or later is less, in the order of UUIDs; every earlier one is. */
+export function firstIdAt(ms: number): string {
+  return hyphenate(Math.max(0, ms).toString(16).padStart(12, '0').padEnd(32, '0'));
 }
 
 /** `usr_01k…` for a UUID. */

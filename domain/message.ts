@@ -54,6 +54,20 @@ export interface MessageView {
   readonly data: string | null;
   /** The same for all messages about one problem; see `problemKey`. */
   readonly threadKey: string;
+  /** Of a message that an escalation sends. */
+  readonly escalation: EscalationPart | null;
+}
+
+export interface EscalationPart {
+  readonly id: string;
+  readonly policy: string;
+  /** What the message is, for its reader: `Tier 2 of round 1`. */
+  readonly headline: string;
+  readonly tier: number;
+  readonly round: number;
+  readonly state: string;
+  /** Where its reader, and nobody else, acknowledges; null: the channel is shared. */
+  readonly acknowledgeUrl: string | null;
 }
 
 export interface MessageContext {
@@ -62,6 +76,7 @@ export interface MessageContext {
   readonly url: string | null;
   /** From `problemKey`. */
   readonly threadKey: string;
+  readonly escalation?: EscalationPart | null;
 }
 
 /** The view of an event for any channel. */
@@ -84,6 +99,7 @@ export function viewEvent(event: AcceptedEvent, context: MessageContext): Messag
     url: context.url,
     data: event.data,
     threadKey: context.threadKey,
+    escalation: context.escalation ?? null,
   };
 }
 
@@ -138,5 +154,22 @@ export function viewTestMessage({ id, nowMs, channelName, organization }: TestMe
     url: null,
     data: null,
     threadKey: id,
+    escalation: null,
+  };
+}
+
+export interface CodeMessageInput extends Omit<TestMessageInput, 'channelName'> {
+  readonly code: string;
+  readonly lifeMinutes: number;
+}
+
+/** What asks the reader of an address to prove that they are. */
+export function viewCodeMessage({ code, lifeMinutes, ...input }: CodeMessageInput): MessageView {
+  return {
+    ...viewTestMessage({ ...input, channelName: '' }),
+    event: { id: input.id, type: 'contact.verify' },
+    subject: `${code} is your code for Tocsin`,
+    message: `It proves that messages to this address reach you, for ${lifeMinutes} minutes. If you did not ask for it, do nothing.`,
+    fields: [],
   };
 }

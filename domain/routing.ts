@@ -1,4 +1,6 @@
 import type { AcceptedEvent } from './event.ts';
+import { changeReasons, type ProblemChange } from './problem.ts';
+import { activeSilence, type Silence } from './silence.ts';
 import { coversProject, matchesEventType, matchesRule, type Rule } from './rule.ts';
 
 export interface RoutedWebhook {
@@ -24,26 +26,48 @@ export interface RoutingFacts {
   /** In the order in which they are asked: position, then id. */
   rules: readonly Rule[];
   activeMemberIds: ReadonlySet<string>;
+  silences: readonly Silence[];
 }
 
-export type DecisionReason =
+/** Why the group of a policy that the event goes to is quiet now. */
+export type Muting = 'cooldown' | 'snoozed';
+
+/** What is known of an event besides itself: what it did to its problem, and what its escalations are at. */
+export interface EventStanding {
+  change: ProblemChange;
+  muted: Muting | null;
+}
+
+/** What `decide` gives. */
+export type RoutingReason =
   | 'subscribed'
   | 'rule_match'
   | 'builtin_default'
+  | 'severity_raised'
+  | 'deduplicated'
+  | 'no_open_problem'
+  | 'silenced'
+  | 'cooldown'
+  | 'snoozed'
   | 'destination_inactive'
   | 'destination_deleted'
   | 'no_channels'
   | 'own_operations'
   | 'user_inactive';
 
+/** What an escalation policy gives, besides those that it shares. */
+export type PolicyReason = 'policy_match' | 'grouped';
+
+export type DecisionReason = RoutingReason | PolicyReason;
+
 export interface Decision {
   target: {
     /** `in_app` without id: every member for whom nothing else decides; `rule`: a rule that matched and has no channel. */
-    kind: 'webhook' | 'channel' | 'in_app' | 'user' | 'rule';
+    kind: 'webhook' | 'channel' | 'in_app' | 'user' | 'rule' | 'escalation_policy';
     id: string | null;
     channelType: string | null;
   };
-  verdict: 'send' | 'suppress';
+  verdict: 'send' | 'escalate' | 'suppress';
   reason: DecisionReason;
   /** `<kind>:<id>@<version>` of the configuration row that decided; null: built in. */
   winner: string | null;
@@ -55,10 +79,39 @@ export interface Decision {
 
 /**
  * Who is told of `event`, how, and why. Pure: production and `POST /events/explain` call it with the same facts and get the same answer.
- * Webhooks get every event of their types; channels are chosen by rules; people get it in the app unless something else decides.
+ * Webhooks get every accepted event of their types, repetitions too; channels are chosen by rules; people get it in the app unless something else decides.
  */
-export function decide(event: AcceptedEvent, facts: RoutingFacts): Decision[] {
-  return [...decideWebhooks(event, facts), ...decideChannels(event, facts), ...decidePeople(event, facts)];
+export function decide(event: AcceptedEvent, facts: RoutingFacts, standing: EventStanding): Decision[] {
+  const silence = standing.change === 'resolved' ? null : activeSilence(facts.silences, event, event.acceptedAt);
+  const told = [...decideChannels(event, facts), ...decidePeople(event, facts)].map((decision) =>
+    applyStanding(decision, standing, silence),
+  );
+  return [...decideWebhooks(event, facts), ...told];
+}
+
+/**
+ * What outranks rules and defaults, in this order: a repetition tells nobody anything; a silence; a cooldown or snooze, but in the app. The
+ * resolve of a problem that people know of is told in any case, and a worsening is told as one.
+ */
+function applyStanding(decision: Decision, { change, muted }: EventStanding, silence: Silence | null): Decision {
+  if (decision.verdict === 'suppress') return decision;
+  const reason = changeReasons[change];
+  if (reason !== null && reason !== 'severity_raised') return { ...decision, verdict: 'suppress', reason };
+  if (silence !== null)
+    return {
+      ...decision,
+      verdict: 'suppress',
+      reason: 'silenced',
+      winner: `silence:${silence.id}@${silence.version}`,
+      losers: losersOf(decision),
+    };
+  if (muted !== null && change !== 'resolved' && decision.target.channelType !== 'in_app')
+    return { ...decision, verdict: 'suppress', reason: muted };
+  return reason === null ? decision : { ...decision, reason };
+}
+
+function losersOf({ winner, losers }: Decision): string[] {
+  return winner === null ? losers : [winner, ...losers];
 }
 
 function decideWebhooks(event: AcceptedEvent, { webhooks }: RoutingFacts): Decision[] {

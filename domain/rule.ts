@@ -46,6 +46,8 @@ export interface Rule {
   minSeverity: Severity | null;
   matchers: readonly Matcher[];
   channelIds: readonly string[];
+  /** The escalation policy that its events go to. */
+  policyId: string | null;
   /** Later rules are not asked. */
   stop: boolean;
 }

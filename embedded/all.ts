@@ -22,7 +22,13 @@ await runProcess(async ({ env, stopping, fail }) => {
   // The API answers whether or not Temporal does: what is posted before the worker is up is committed, and started by its relay.
   let worker: WorkerProcess | undefined;
   const temporal = connectLazily({ address, namespace });
-  const api = await startApi({ config, log, temporal, starter: { offer: (deliveries) => worker?.starter.offer(deliveries) } });
+  const api = await startApi({
+    config,
+    log,
+    temporal,
+    starter: { offer: (deliveries) => worker?.starter.offer(deliveries) },
+    escalations: { wake: (changed) => worker?.escalations.wake(changed) },
+  });
   const working = connectWorker({ address, namespace, log, signal: stopping }).then(async (connection) => {
     worker = await startWorkerProcess({ config, connection, log, publicUrl: api.url });
     worker.failed.catch(fail);

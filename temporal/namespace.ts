@@ -11,7 +11,7 @@ const retention = msToTs('3 days');
 const alreadyExists = 6;
 const waitMs = 60_000;
 /** temporal.api.enums.v1.IndexedValueType */
-const indexedValueTypes = { Keyword: 2 } as const;
+const indexedValueTypes = { Keyword: 2, Int: 3, Datetime: 6 } as const;
 
 /**
  * Registers the namespace and its search attributes where they are missing, and returns when a workflow may use them. Safe to repeat and to

@@ -11,6 +11,7 @@ import {
   findLostAttempts,
   findOverdueRuns,
   findUnowned,
+  findUnseenEscalations,
   readBacklog,
   reportLoop,
   type UnfinishedAttempt,
@@ -19,6 +20,7 @@ import type { Logger } from '../log.ts';
 import { wake, workflowIds } from '../workflows/messages.ts';
 import type { TemporalClient } from './connection.ts';
 import type { UnownedDelivery } from '../db/queries/unowned.ts';
+import type { EscalationStarter } from './escalation-starter.ts';
 import type { RunStarter } from './run-starter.ts';
 
 export interface RelayOptions {
@@ -26,6 +28,7 @@ export interface RelayOptions {
   orm: MikroORM;
   temporal: TemporalClient;
   starter: RunStarter;
+  escalations: Pick<EscalationStarter, 'wake'>;
   workerId: string;
   log: Logger;
   /** Closes attempts that nobody will finish, and returns the deliveries that now need a run. */
@@ -48,13 +51,13 @@ const attemptOverdueMs = 5_000;
 const lostEveryRounds = 10;
 const describeDeadlineMs = 2_000;
 const expiredKeysEveryRounds = 60;
-const limits = { unowned: 5_000, overdue: 20, abandoned: 1_000 } as const;
+const limits = { unowned: 5_000, overdue: 20, abandoned: 1_000, unseen: 1_000 } as const;
 
 /**
  * Makes true what the rows say. PostgreSQL holds the work, Temporal the clocks; whatever a crash, an outage or an operator's terminate left
  * without a clock gets one here, each second. Several relays side by side are harmless: starting, claiming and closing are conditional.
  */
-export function startRelay({ orm, temporal, starter, workerId, log, closeAbandoned }: RelayOptions): Relay {
+export function startRelay({ orm, temporal, starter, escalations, workerId, log, closeAbandoned }: RelayOptions): Relay {
   const checkedAt = new Map<string, number>();
   let rounds = 0;
   let stopped = false;
@@ -96,6 +99,13 @@ export function startRelay({ orm, temporal, starter, workerId, log, closeAbandon
     return lost;
   };
 
+  /** Escalations whose workflow has not seen their row, or does not do what is due: it may never have started, or be gone. */
+  const wakeUnseen = async (): Promise<number> => {
+    const unseen = await findUnseenEscalations(orm.em.fork(), { afterMs: unownedAfterMs, limit: limits.unseen });
+    escalations.wake(unseen);
+    return unseen.length;
+  };
+
   /** Also wakes it: the signal that said "look again" may have been lost. */
   const isRunning = async (runId: string): Promise<boolean> => {
     const handle = temporal.client.workflow.getHandle(workflowIds.deliver(runId));
@@ -127,6 +137,7 @@ export function startRelay({ orm, temporal, starter, workerId, log, closeAbandon
       abandoned: (await attempt('abandoned', closeDead)) ?? 0,
       unowned: (await attempt('unowned', startUnowned)) ?? 0,
       lost: (await attempt('lost', restartLost)) ?? 0,
+      unseen: (await attempt('unseen', wakeUnseen)) ?? 0,
     };
     await attempt('housekeeping', async () => {
       await deleteOldTests(orm.em.fork());
@@ -136,7 +147,7 @@ export function startRelay({ orm, temporal, starter, workerId, log, closeAbandon
     await attempt('report', async () => {
       const backlog = await readBacklog(orm.em.fork());
       await reportLoop(orm.em.fork(), 'relay', workerId, { ...found, ...backlog });
-      if (found.abandoned + found.unowned + found.lost > 0)
+      if (found.abandoned + found.unowned + found.lost + found.unseen > 0)
         log.info('relay', { ...found, ...backlog, durationMs: Math.round(performance.now() - startedAt) });
     });
   };

@@ -9,6 +9,10 @@ export const searchAttributeTypes = {
   TocsinChannelType: 'Keyword',
   TocsinEventType: 'Keyword',
   TocsinState: 'Keyword',
+  TocsinPolicy: 'Keyword',
+  TocsinSeverity: 'Keyword',
+  TocsinTier: 'Int',
+  TocsinDueAt: 'Datetime',
 } as const;
 
 export type SearchAttributeName = keyof typeof searchAttributeTypes;

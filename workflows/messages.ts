@@ -1,5 +1,5 @@
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
-import { defineSignal } from '@temporalio/workflow';
+import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 
 /**
  * The contract between workflows and those who start, signal and query them. Names and shapes live in histories: they never change,
@@ -15,11 +15,17 @@ export const taskQueues = {
   channel: (channelType: string): string => `tocsin-ch-${channelType}`,
 } as const;
 
-export const workflowTypes = { deliver: 'deliver', destinationTest: 'destinationTest', sweepDeliveries: 'sweepDeliveries' } as const;
+export const workflowTypes = {
+  deliver: 'deliver',
+  destinationTest: 'destinationTest',
+  sweepDeliveries: 'sweepDeliveries',
+  escalation: 'escalation',
+} as const;
 
 export const workflowIds = {
   deliver: (runId: string): string => `deliver:${runId}`,
   destinationTest: (testId: string): string => `test:${testId}`,
+  escalation: (escalationId: string): string => `esc:${escalationId}`,
 } as const;
 
 /** Ids only: deliveries are rows, and what a row says may change while the workflow waits. */
@@ -63,6 +69,10 @@ export const searchAttributes = {
   channelType: defineSearchAttributeKey('TocsinChannelType', SearchAttributeType.KEYWORD),
   eventType: defineSearchAttributeKey('TocsinEventType', SearchAttributeType.KEYWORD),
   state: defineSearchAttributeKey('TocsinState', SearchAttributeType.KEYWORD),
+  policy: defineSearchAttributeKey('TocsinPolicy', SearchAttributeType.KEYWORD),
+  severity: defineSearchAttributeKey('TocsinSeverity', SearchAttributeType.KEYWORD),
+  tier: defineSearchAttributeKey('TocsinTier', SearchAttributeType.INT),
+  dueAt: defineSearchAttributeKey('TocsinDueAt', SearchAttributeType.DATETIME),
 } as const;
 
 /** How far a sweep has come. */
@@ -79,7 +89,56 @@ export interface DestinationTestInput {
   /** UUIDs. */
   testId: string;
   organizationId: string;
-  kind: 'webhook' | 'channel';
+  /** `contact`: `destinationId` is the row of a verification code, which is made, and sent to its contact method. */
+  kind: 'webhook' | 'channel' | 'contact';
   destinationId: string;
   channelType: string;
 }
+
+export interface EscalationInput {
+  /** UUIDs. */
+  organizationId: string;
+  escalationId: string;
+}
+
+/** "The escalation's row has this version now, look again." A lost, doubled or late signal is harmless. */
+export const changed = defineSignal<[{ version: number }]>('changed');
+
+/** What an on-call tool or an operator sends. `requestId` makes a repetition harmless; the actor is a claim, recorded as one. */
+export interface EscalationRequest {
+  requestId: string;
+  actor: string;
+  note?: string;
+}
+
+export const acknowledge = defineSignal<[EscalationRequest]>('acknowledge');
+export const resolve = defineSignal<[EscalationRequest]>('resolve');
+
+export type EscalationCommand = EscalationRequest & { command: 'acknowledge' | 'resolve' };
+
+/** The same with an answer; the update's id SHOULD be the request's. */
+export const command = defineUpdate<EscalationCommandAnswer, [EscalationCommand]>('command');
+
+/** `refused`: an error code of the API. */
+export type EscalationCommandAnswer = { state: EscalationView['state']; version: number; already: boolean } | { refused: string };
+
+/** For an operator who looks at one escalation. */
+export const plan = defineQuery<EscalationView | undefined>('plan');
+
+export interface EscalationView {
+  state: 'triggered' | 'acknowledged' | 'snoozed' | 'exhausted' | 'resolved';
+  version: number;
+  severity: string;
+  round: number;
+  tier: number;
+  /** RFC 3339; null: nothing is due. */
+  dueAt: string | null;
+  /** What it waits for, in a few words. */
+  why: string;
+}
+
+/** What an escalation's row says after what was due has been done. */
+export type EscalationStep =
+  | { kind: 'ended'; state: EscalationView['state'] }
+  /** `details` is Markdown for the Temporal Web UI. */
+  | { kind: 'wait'; ms: number | null; view: EscalationView; summary: string; details: string };

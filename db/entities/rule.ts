@@ -17,6 +17,8 @@ export const RuleEntity = defineEntity({
     minSeverity: p.text().nullable(),
     matchers: p.json<Matcher[]>().columnType('jsonb'),
     channelIds: p.array().columnType('uuid[]'),
+    /** The escalation policy that its events go to. */
+    policyId: p.uuid().nullable(),
     stop: p.boolean(),
     version: p.integer(),
     createdAt: p.datetime(3),

@@ -131,3 +131,25 @@ export async function reportLoop(em: EntityManager, name: string, workerId: stri
       on conflict (name) do update set worker_id = excluded.worker_id, last_run_at = excluded.last_run_at, detail = excluded.detail
   `.execute(em.getKysely());
 }
+
+export interface UnseenEscalation {
+  organizationId: string;
+  escalationId: string;
+  policyId: string;
+  version: number;
+}
+
+/** Escalations that wait for a workflow: their row is newer than any has seen, or what is due has not been done. */
+export async function findUnseenEscalations(
+  em: EntityManager,
+  { afterMs, limit }: { afterMs: number; limit: number },
+): Promise<UnseenEscalation[]> {
+  const { rows } = await sql<UnseenEscalation>`
+    (select org_id as "organizationId", id as "escalationId", policy_id as "policyId", version from escalation
+      where seen_version < version and changed_at < clock_timestamp() - make_interval(secs => ${afterMs / 1_000}) order by changed_at limit ${limit})
+    union
+    (select org_id, id, policy_id, version from escalation
+      where due_at < clock_timestamp() - make_interval(secs => ${afterMs / 1_000}) order by due_at limit ${limit})
+  `.execute(em.getKysely());
+  return rows;
+}

@@ -1,19 +1,26 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { type RawBuilder, sql } from 'kysely';
 import type { Category } from '../../domain/event-type.ts';
+import { problemTtlRules } from '../../domain/problem.ts';
+import type { EscalationConfiguration } from '../../domain/recipients.ts';
 import type { RoutingFacts } from '../../domain/routing.ts';
 import type { Severity } from '../../domain/severity.ts';
 import { ChannelEntity } from '../entities/channel.ts';
 import { MemberEntity } from '../entities/member.ts';
+import { OrganizationEntity } from '../entities/organization.ts';
 import { ProjectEntity } from '../entities/project.ts';
 import { RuleEntity } from '../entities/rule.ts';
 import { WebhookEntity } from '../entities/webhook.ts';
+import { readEscalationConfiguration } from './escalation-facts.ts';
 
 /** What intake needs to know of an organization, with the version of the configuration it was read at. */
 export interface OrganizationFacts {
   version: string;
   routing: RoutingFacts;
   projectIds: ReadonlySet<string>;
+  /** How long a problem of which nothing is heard stays open. */
+  problemTtlMs: number;
+  escalation: EscalationConfiguration;
 }
 
 const maxCached = 1_000;
@@ -35,7 +42,7 @@ export function createFactsCache(): FactsCache {
       const version = await readVersion(em);
       const cached = known.get(organizationId);
       if (cached?.version === version) return cached;
-      const facts = await readFacts(em, version);
+      const facts = await readFacts(em, organizationId, version);
       if (known.size >= maxCached) known.delete(known.keys().next().value!);
       known.set(organizationId, facts);
       return facts;
@@ -58,12 +65,20 @@ async function readVersion(em: EntityManager): Promise<string> {
 }
 
 // Read after the version: a change committed in between makes the facts newer than their label, and the next read replaces them.
-async function readFacts(em: EntityManager, version: string): Promise<OrganizationFacts> {
+async function readFacts(em: EntityManager, organizationId: string, version: string): Promise<OrganizationFacts> {
   const webhooks = await em.find(WebhookEntity, { deletedAt: null }, { fields: ['id', 'version', 'active', 'eventTypes', 'projectIds'] });
   const channels = await em.find(ChannelEntity, { deletedAt: null }, { fields: ['id', 'version', 'type', 'active'] });
   const rules = await em.find(RuleEntity, { deletedAt: null }, { orderBy: { position: 'asc', id: 'asc' } });
   const members = await em.find(MemberEntity, { status: 'active' }, { fields: ['id'] });
   const projects = await em.find(ProjectEntity, { deletedAt: null }, { fields: ['id'] });
+  const { settings } = await em.findOneOrFail(OrganizationEntity, { id: organizationId });
+  const activeUserIds = new Set(members.map(({ id }) => id));
+  const destinations = {
+    activeUserIds,
+    activeChannels: new Map(channels.filter(({ active }) => active).map(({ id, type }) => [id, type])),
+    activeWebhookIds: new Set(webhooks.filter(({ active }) => active).map(({ id }) => id)),
+  };
+  const escalation = await readEscalationConfiguration(em, destinations, settings, Date.now());
   return {
     version,
     routing: {
@@ -81,10 +96,14 @@ async function readFacts(em: EntityManager, version: string): Promise<Organizati
         minSeverity: rule.minSeverity as Severity | null,
         matchers: rule.matchers,
         channelIds: rule.channelIds,
+        policyId: rule.policyId ?? null,
         stop: rule.stop,
       })),
-      activeMemberIds: new Set(members.map(({ id }) => id)),
+      activeMemberIds: activeUserIds,
+      silences: escalation.silences,
     },
     projectIds: new Set(projects.map(({ id }) => id)),
+    problemTtlMs: settings.problemTtlMs ?? problemTtlRules.defaultMs,
+    escalation,
   };
 }

@@ -31,8 +31,20 @@ export interface RunMember {
   rateLimits: number;
   createdAt: number;
   providerRef: Record<string, unknown> | null;
+  /** Of an escalation's message. */
+  page: PageMark | null;
   /** The rendered webhook body, of begun members of webhooks. */
   body: Buffer | null;
+}
+
+/** Which message of which escalation a delivery is. Ids are UUIDs. */
+export interface PageMark {
+  escalationId: string;
+  /** Null: of no firing. */
+  firing: number | null;
+  purpose: 'page' | 'fallback' | 'reminder';
+  /** Null: to a channel or webhook as such. */
+  contactMethodId: string | null;
 }
 
 /** What a destination is at the moment of `begin`; null: the row is gone. */
@@ -99,6 +111,8 @@ export function beginRuns(
         m.next_attempt_at as "nextAttemptAt", m.cancel_requested as "cancelRequested", b.id is not null as begun,
         coalesce(b.total_attempts, m.total_attempts) as attempt, m.cycle, m.trigger, m.schedule_pos as "schedulePos",
         coalesce(b.attempt_count, m.attempt_count) as "attemptCount", m.interruptions, m.rate_limits as "rateLimits", m.created_at as "createdAt", m.provider_ref as "providerRef",
+        case when m.escalation_id is not null then json_build_object('escalationId', m.escalation_id, 'firing', m.firing, 'purpose', m.purpose,
+          'contactMethodId', m.contact_method_id) end as page,
         case when b.channel_type = 'webhook' and m.destination_kind = 'webhook' then e.body end as body,
         case when t.id is not null then json_build_object('id', t.id, 'version', t.version, 'active', t.active, 'deleted', t.deleted) end as destination
       from member m

@@ -38,7 +38,11 @@ interface NounGroup {
 // Two-word nouns win over their first word: `api_key.use` is authentication, `api_key.create` is about users.
 const nounGroups: readonly NounGroup[] = [
   { category: 'authentication', class: 'iam', nouns: 'login mfa password sso auth_session api_key.use user.login user.logout' },
-  { category: 'users', class: 'iam', nouns: 'user member invitation role permission group service_account api_key break_glass subject' },
+  {
+    category: 'users',
+    class: 'iam',
+    nouns: 'user member contact_method invitation role permission group service_account api_key break_glass subject',
+  },
   {
     category: 'projects',
     class: 'operational',
@@ -49,7 +53,7 @@ const nounGroups: readonly NounGroup[] = [
   {
     category: 'policies',
     class: 'operational',
-    nouns: 'policy rule preference silence escalation_policy schedule override approval compliance',
+    nouns: 'policy rule preference silence escalation_policy calendar schedule override approval compliance',
   },
   { category: 'workflows', class: 'operational', nouns: 'workflow event escalation digest script service' },
   {
@@ -68,7 +72,10 @@ const clearDetailsOf: Readonly<Record<string, string>> = {
   'api_key.rotate': secretRotation,
   'channel.delete': 'cancelledDeliveries',
   'channel.test': probe,
+  'contact_method.send_code': probe,
   'delivery.attempt': 'attempt durationMs errorCode eventType outcome possibleDuplicate state statusCode',
+  'escalation_policy.create': 'forced',
+  'escalation_policy.update': 'forced',
   'event.ingest': 'eventType sent severity suppressed',
   'image.update': changedService,
   'release.deploy': changedService,

@@ -43,6 +43,8 @@ export interface AuditResource {
   type: string;
   id: string;
   name?: string | undefined;
+  /** Whose private values these are, where the type is a person's and the id is not theirs: a contact method's owner. Not in the entry. */
+  subjectId?: string | undefined;
 }
 
 export interface AuditCorrelation {

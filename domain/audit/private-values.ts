@@ -18,7 +18,7 @@ export interface PrivateValue {
 export function collectPrivateValues(draft: AuditDraft, details: JsonObject | undefined): PrivateValue[] {
   const { actor, resource } = draft;
   const personal = resource !== undefined && isPersonalType(resource.type);
-  const owner = personal ? resource.id : undefined;
+  const owner = personal ? (resource.subjectId ?? resource.id) : undefined;
   const values: PrivateValue[] = [];
   const add = (name: string, subjectId: string | undefined, text: string): void => {
     values.push({ name, subjectId, text });
@@ -39,7 +39,7 @@ export function collectPrivateValues(draft: AuditDraft, details: JsonObject | un
   if (personal) addText('resource.name', owner, resource.name, 256);
   if (draft.response !== undefined) add('response', undefined, messageText(draft.response, 'response'));
   draft.targets?.forEach((target, i) => {
-    if (isPersonalType(target.type)) addText(`targets.${i}.name`, target.id, target.name, 256);
+    if (isPersonalType(target.type)) addText(`targets.${i}.name`, target.subjectId ?? target.id, target.name, 256);
   });
   addText('userAgent', actor.id, draft.userAgent, 512);
   return values.length > 1 ? values.sort((left, right) => (left.name < right.name ? -1 : 1)) : values;

@@ -42,7 +42,7 @@ async function buildAbandoned(workerId: string): Promise<{ organizationId: strin
 
 /** Closes as the worker does; the settings of one organization's destinations cannot be read. */
 async function closeAbandoned(attempts: readonly UnfinishedAttempt[], brokenOrganizationId?: string) {
-  const destinations = createDestinations({ orm: api.orm, secrets: api.deps.secrets });
+  const destinations = createDestinations({ orm: api.orm, secrets: api.deps.secrets, publicUrl: 'http://127.0.0.1' });
   const close = createAbandonedCloser({
     orm: api.orm,
     destinations: {

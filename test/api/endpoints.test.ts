@@ -3,14 +3,17 @@ import { sql } from 'kysely';
 import { endpoints } from '../../api/endpoints.ts';
 import { inOrganization } from '../../db/tenant.ts';
 import { parseWireId, toWireId } from '../../domain/id.ts';
+import { createStage } from './escalation-stage.ts';
 import { startApi } from './start-api.ts';
 import type { TestAnswer, TestApi, TestOrganization } from './start-api.ts';
 
 let api: TestApi;
 let organization: TestOrganization;
+let stage: ReturnType<typeof createStage>;
 beforeAll(async () => {
   api = await startApi();
   organization = await api.buildOrganization();
+  stage = createStage(api);
 });
 afterAll(() => api.stop());
 
@@ -26,6 +29,22 @@ const make = {
   webhook: async () => (await call('POST', '/webhooks', { name: name(), url: 'http://127.0.0.1:9/', eventTypes: ['*'] })).body['id'],
   channel: async () => (await call('POST', '/channels', { name: name(), type: 'in_app' })).body['id'],
   rule: async () => (await call('POST', '/rules', { name: name() })).body['id'],
+  silence: async () => (await call('POST', '/silences', silence())).body['id'],
+  calendar: async () => (await call('POST', '/calendars', calendar())).body['id'],
+  schedule: async () => (await call('POST', '/schedules', schedule())).body['id'],
+  override: async () => {
+    const path = `/schedules/${await make.schedule()}/overrides`;
+    return `${path}/${(await call('POST', path, override())).body['id']}`;
+  },
+  policy: async () => (await call('POST', '/escalation-policies?force=true', await policy())).body['id'],
+  integration: async () => (await call('POST', '/integrations', integration())).body['id'],
+  sender: async () => {
+    const settings = { host: '127.0.0.1', from: 'a@example.com' };
+    const { body } = await call('POST', '/channels', { name: name(), type: 'email', settings });
+    await call('PATCH', '/organization', { settings: { senderChannels: { email: body['id'] } } });
+  },
+  contactMethod: async () => (await call('POST', '/contact-methods', contactMethod())).body['id'],
+  escalation: async () => (await stage.openEscalation(organization)).id,
   delivery: async () => {
     const webhook = await make.webhook();
     await call('POST', '/events', { type: 'job.failed' });
@@ -42,13 +61,76 @@ const make = {
   },
 };
 
+const later = (hours: number) => new Date(Date.now() + hours * 3_600_000).toISOString();
+const silence = () => ({ matchers: [{ key: 'type', op: '=', value: 'x' }], endsAt: later(1), comment: 'x' });
+const calendar = () => ({ name: name(), timeZone: 'UTC', intervals: [{ weekdays: ['monday'] }] });
+const owner = () => toWireId('user', organization.ownerId);
+const schedule = () => ({
+  name: name(),
+  timeZone: 'UTC',
+  layers: [{ rotations: [{ participants: [owner()], start: '2026-01-01T00:00', unit: 'day' }] }],
+});
+const override = () => ({ kind: 'add', userId: owner(), startsAt: later(1), endsAt: later(2) });
+const policy = async () => ({ name: name(), tiers: [{ targets: [{ kind: 'webhook', id: await make.webhook() }] }] });
+const integration = () => ({ name: name(), type: 'slack', settings: { teamId: 'T123', signingSecret: 'x'.repeat(32) } });
+const contactMethod = () => ({ channelType: 'email', address: `c${(count += 1)}@example.com` });
+
+const alertmanagerCall = {
+  version: '4',
+  alerts: [{ status: 'firing', fingerprint: 'c6eadffa33fcdf37', labels: { alertname: 'DiskFull' } }],
+};
+
 /** How each audited operation is made to succeed. */
 const recipes: Readonly<Record<string, () => Promise<TestAnswer>>> = {
   'event.ingest': () => call('POST', '/events', { type: 'job.failed' }),
+  'event.ingest_alertmanager': () => call('POST', '/intake/alertmanager', alertmanagerCall),
   'event.ingest_batch': () => call('POST', '/events/batch', { events: [{ type: 'job.failed' }] }),
   'rule.create': () => call('POST', '/rules', { name: name() }),
   'rule.update': async () => call('PATCH', `/rules/${await make.rule()}`, { enabled: false }),
   'rule.delete': async () => call('DELETE', `/rules/${await make.rule()}`),
+  'silence.create': () => call('POST', '/silences', silence()),
+  'silence.update': async () => call('PATCH', `/silences/${await make.silence()}`, { comment: 'y' }),
+  'silence.cancel': async () => call('DELETE', `/silences/${await make.silence()}`),
+  'calendar.create': () => call('POST', '/calendars', calendar()),
+  'calendar.update': async () => call('PATCH', `/calendars/${await make.calendar()}`, { holidays: ['2026-12-25'] }),
+  'calendar.delete': async () => call('DELETE', `/calendars/${await make.calendar()}`),
+  'schedule.create': () => call('POST', '/schedules', schedule()),
+  'schedule.update': async () => call('PATCH', `/schedules/${await make.schedule()}`, { timeZone: 'Europe/Berlin' }),
+  'schedule.delete': async () => call('DELETE', `/schedules/${await make.schedule()}`),
+  'override.create': async () => call('POST', `/schedules/${await make.schedule()}/overrides`, override()),
+  'override.delete': async () => call('DELETE', await make.override()),
+  'escalation_policy.create': async () => call('POST', '/escalation-policies', await policy()),
+  'escalation_policy.update': async () => call('PATCH', `/escalation-policies/${await make.policy()}`, { enabled: false }),
+  'escalation_policy.delete': async () => call('DELETE', `/escalation-policies/${await make.policy()}`),
+  'escalation.acknowledge': async () => call('POST', `/escalations/${await make.escalation()}/acknowledge`),
+  'escalation.unacknowledge': async () => call('POST', `/escalations/${await make.escalation()}/unacknowledge`),
+  'escalation.resolve': async () => call('POST', `/escalations/${await make.escalation()}/resolve`),
+  'escalation.escalate': async () => call('POST', `/escalations/${await make.escalation()}/escalate`, { expected: { round: 1, tier: 1 } }),
+  'escalation.snooze': async () => call('POST', `/escalations/${await make.escalation()}/snooze`, { for: 'PT1H' }),
+  'escalation.reassign': async () => call('POST', `/escalations/${await make.escalation()}/reassign`, { policyId: await make.policy() }),
+  'escalation.rebase': async () => call('POST', `/escalations/${await make.escalation()}/rebase`, { policyVersion: 1 }),
+  'integration.create': () => call('POST', '/integrations', integration()),
+  'integration.update': async () => call('PATCH', `/integrations/${await make.integration()}`, { active: false }),
+  'integration.delete': async () => call('DELETE', `/integrations/${await make.integration()}`),
+  'contact_method.create': () => call('POST', '/contact-methods', contactMethod()),
+  'contact_method.update': async () => call('PATCH', `/contact-methods/${await make.contactMethod()}`, { page: true }),
+  'contact_method.delete': async () => call('DELETE', `/contact-methods/${await make.contactMethod()}`),
+  'contact_method.send_code': async () => {
+    const id = await make.contactMethod();
+    await make.sender();
+    return call('POST', `/contact-methods/${id}/send-code`);
+  },
+  'contact_method.verify': async () => {
+    const id = await make.contactMethod();
+    await make.sender();
+    await call('POST', `/contact-methods/${id}/send-code`);
+    await inOrganization(api.orm, organization.id, (em) =>
+      sql`update contact_code set code_hash = sha256(convert_to(${'tocsin-contact-code\n'} || id || ${'\n271828'}, 'UTF8'))`.execute(
+        em.getKysely(),
+      ),
+    );
+    return call('POST', `/contact-methods/${id}/verify`, { code: '271828' });
+  },
   'channel.create': () => call('POST', '/channels', { name: name(), type: 'in_app' }),
   'channel.update': async () => call('PATCH', `/channels/${await make.channel()}`, { active: false }),
   'channel.delete': async () => call('DELETE', `/channels/${await make.channel()}`),

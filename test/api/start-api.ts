@@ -7,6 +7,7 @@ import { createAuthentication } from '../../api/authentication.ts';
 import type { ChangedDelivery, Dependencies, DestinationTest } from '../../api/dependencies.ts';
 import type { Endpoint } from '../../api/endpoint.ts';
 import { endpoints as allEndpoints } from '../../api/endpoints.ts';
+import { createEscalationChanges } from '../../api/escalation-changes.ts';
 import { createIntake } from '../../api/intake.ts';
 import { ApiKeyEntity } from '../../db/entities/api-key.ts';
 import { MemberEntity } from '../../db/entities/member.ts';
@@ -21,6 +22,7 @@ import { permissions } from '../../domain/permission.ts';
 import type { Permission, Role } from '../../domain/permission.ts';
 import { createEgress } from '../../egress/guard.ts';
 import type { LogFields } from '../../log.ts';
+import type { ChangedEscalation } from '../../temporal/escalation-starter.ts';
 import { createTestDatabase } from '../support/servers.ts';
 
 export interface TestAnswer {
@@ -54,6 +56,8 @@ export interface TestApi {
   readonly deps: Dependencies;
   /** What `wakeDelivery` was told. */
   readonly woken: ChangedDelivery[];
+  /** Escalations whose workflow a request told to look again. */
+  readonly announced: ChangedEscalation[];
   request(method: string, path: string, options?: RequestOptions): Promise<TestAnswer>;
   buildOrganization(name?: string): Promise<TestOrganization>;
   /** A member with a key of their own. */
@@ -70,6 +74,8 @@ export interface TestApiOptions {
   readonly secretKeys?: Parameters<typeof createSecretBox>[0];
   /** Gets the committed deliveries. Default: nothing is sent. */
   readonly starter?: Parameters<typeof createIntake>[0]['starter'];
+  /** Gets the escalations that changed. Default: nothing waits for them. */
+  readonly escalations?: Parameters<typeof createIntake>[0]['escalations'];
 }
 
 const passedTest: DestinationTest = {
@@ -88,7 +94,7 @@ const passedTest: DestinationTest = {
 
 /** The whole API over HTTP on a database of its own. Answers are checked against their documented schemas. */
 export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
-  const { deps: overrides = {}, endpoints = allEndpoints, starter = { offer: () => {} } } = options;
+  const { deps: overrides = {}, endpoints = allEndpoints, starter = { offer: () => {} }, escalations = { wake: () => {} } } = options;
   const { secretKeys = [{ id: 'test', key: randomBytes(32) }] } = options;
   const database = await createTestDatabase();
   const { databaseUrl } = database;
@@ -98,15 +104,26 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
   const log = { debug: note, info: note, warn: note, error: note };
   const secrets = createSecretBox(secretKeys);
   const woken: ChangedDelivery[] = [];
+  const announced: ChangedEscalation[] = [];
+  const announcing: typeof escalations = {
+    wake(changed) {
+      announced.push(...changed);
+      escalations.wake(changed);
+    },
+  };
+  const egress = createEgress({ allow: ['127.0.0.1'], deniedTargets: [], requireHttps: false, now: Date.now, log });
   const deps: Dependencies = {
     orm,
     log,
     secrets,
     authentication: createAuthentication({ orm, log }),
-    intake: createIntake({ orm, secrets, starter }),
-    destinations: createEgress({ allow: ['127.0.0.1'], deniedTargets: [], requireHttps: false, now: Date.now, log }),
+    intake: createIntake({ escalations, orm, secrets, starter }),
+    destinations: egress,
+    egress,
+    minIntervalMs: 60_000,
     testDestination: async () => passedTest,
     wakeDelivery: async (delivery) => void woken.push(delivery),
+    ...createEscalationChanges({ orm, starter, escalations: announcing }),
     readiness: async () => ({ ready: true, postgres: 'ok', temporal: 'ok' }),
     ...overrides,
   };
@@ -181,6 +198,7 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
     logLines,
     deps,
     woken,
+    announced,
     request,
     async buildOrganization(name = 'Test') {
       const now = new Date();
@@ -200,6 +218,7 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
       await app.settled();
+      await egress.close();
       await orm.close(true);
       await database.drop();
     },

@@ -1,7 +1,8 @@
 import { expect, test } from '@jest/globals';
 import { userAgent } from '../../channels/user-agent.ts';
 import { buildWebhookRequest, type WebhookEndpoint } from '../../channels/webhook-request.ts';
-import { renderEventBody, renderPingBody, webhookChannel } from '../../channels/webhook.ts';
+import { renderPingBody, webhookChannel } from '../../channels/webhook.ts';
+import { renderEventBody } from '../../domain/event-body.ts';
 import { formatAsymmetricKey, parseSecret, signPlain, signStandard, type SigningKey } from '../../domain/signature.ts';
 import { buildEvent, buildFullEvent, nowMs, openPolicy } from './views.ts';
 

@@ -5,6 +5,7 @@ import { toWireId } from '../../domain/id.ts';
 import { startApi, type TestApi, type TestOrganization } from '../api/start-api.ts';
 
 const rows = 200_000;
+const policies = ['0198c0de-0000-7000-8000-00000000000c', '0198c0de-0000-7000-8000-00000000000d'] as const;
 const webhooks = ['0198c0de-0000-7000-8000-00000000000a', '0198c0de-0000-7000-8000-00000000000b'] as const;
 /** Rows that a page of 50 may read in all: itself, what filters drop around it, and look-ups. */
 const enough = 2_000;
@@ -45,7 +46,15 @@ async function fill(): Promise<void> {
         from generate_series(1, $2::int) i`,
     [organization.id, rows, ...webhooks],
   );
-  await database.query('analyze event, delivery');
+  await database.query(
+    `insert into escalation (org_id, id, group_id, policy_id, policy_version, event_id, subject, status, severity, version, changed_at, round, tier, firing, opened_at)
+      select $1, ${uuid}, ${uuid}, case when i % 3000 = 0 then $4::uuid else $3::uuid end, 1, ${uuid}, 's',
+          case when i % 5000 = 1 then 'triggered' when i % 8000 = 1 then 'acknowledged' else 'resolved' end,
+          case when i % 10 = 0 then 'critical' else 'medium' end, 1, now(), 1, 1, 1, now()
+        from generate_series(1, $2::int) i`,
+    [organization.id, rows, ...policies],
+  );
+  await database.query('analyze event, delivery, escalation');
 }
 
 /** Notes every statement that the API sends from here on. */
@@ -79,7 +88,7 @@ async function explain(path: string): Promise<{ answered: number; read: number; 
   statements.length = 0;
   const { status, body } = await api.request('GET', path, { key: organization.key });
   expect(status).toBe(200);
-  const sent = statements.filter(({ text }) => /^\s*(?:select|with)\b[^]*\bfrom "?(?:event|delivery)\b/i.test(text));
+  const sent = statements.filter(({ text }) => /^\s*(?:select|with)\b[^]*\bfrom "?(?:event|delivery|escalation)\b/i.test(text));
   expect(sent.length).toBeGreaterThan(0);
   await database.query('begin');
   await database.query('set local role tocsin_app');
@@ -102,6 +111,7 @@ async function explain(path: string): Promise<{ answered: number; read: number; 
 }
 
 const [main, second] = webhooks.map((id) => toWireId('webhook', id));
+const [busy, rare] = policies.map((id) => toWireId('escalation_policy', id));
 test.each([
   ['/events', 50],
   ['/events?type=job.failed', 50],
@@ -113,6 +123,15 @@ test.each([
   [`/deliveries?destination=${second}`, 50],
   [`/deliveries?destination=${main}&status=failed`, 50],
   ['/deliveries?status=pending,in_flight,retrying,held', 40],
+  ['/escalations', 50],
+  ['/escalations?state=triggered', 40],
+  ['/escalations?state=triggered,acknowledged,snoozed,exhausted', 50],
+  ['/escalations?state=resolved', 50],
+  ['/escalations?severity=critical', 50],
+  [`/escalations?policyId=${busy}`, 50],
+  [`/escalations?policyId=${rare}`, 50],
+  [`/escalations?policyId=${rare}&state=resolved`, 50],
+  [`/escalations?policyId=${busy}&state=triggered`, 40],
 ])('%s reads about a page, however many rows there are', async (path, expected) => {
   const { answered, read, scanned } = await explain(`${path}${path.includes('?') ? '&' : '?'}limit=50`);
   expect([answered, scanned]).toEqual([expected, []]);

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHmac, randomBytes } from 'node:crypto';
 import { expect, test } from '@jest/globals';
 import { createSecretBox, SecretUnavailableError, type SecretPlace } from '../../db/secrets.ts';
 
@@ -51,4 +51,17 @@ test('an error names the place and never the secret', () => {
 
 test('needs a key', () => {
   expect(() => createSecretBox([])).toThrow('At least one secret key');
+});
+
+test('derives by HKDF-SHA256 for one purpose from one key, whichever comes first', () => {
+  const hmac = (key: Uint8Array, text: Uint8Array) => createHmac('sha256', key).update(text).digest();
+  // RFC 5869: extract with a salt of zeros, then one block of expand
+  const expected = hmac(hmac(Buffer.alloc(32), old.key), Buffer.from('purpose\x01'));
+  expect(createSecretBox([old]).deriveKey('purpose', 'old')).toEqual(expected);
+  const rotated = createSecretBox([current, old]);
+  expect(rotated.keyId).toBe('current');
+  expect(rotated.deriveKey('purpose', 'old')).toEqual(expected);
+  expect(rotated.deriveKey('purpose', 'current')).not.toEqual(expected);
+  expect(rotated.deriveKey('another', 'old')).not.toEqual(expected);
+  expect(() => createSecretBox([current]).deriveKey('purpose', 'old')).toThrow(SecretUnavailableError);
 });

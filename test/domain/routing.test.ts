@@ -1,10 +1,21 @@
 import { describe, expect, test } from '@jest/globals';
 import type { AcceptedEvent } from '../../domain/event.ts';
-import { decide, type DecisionReason, type RoutedChannel, type RoutingFacts } from '../../domain/routing.ts';
+import { decide, type EventStanding, type RoutedChannel, type RoutingFacts, type RoutingReason } from '../../domain/routing.ts';
 import type { Rule } from '../../domain/rule.ts';
+import type { Silence } from '../../domain/silence.ts';
 import { buildEvent } from '../channels/views.ts';
 
-const noFacts: RoutingFacts = { webhooks: [], channels: new Map(), rules: [], activeMemberIds: new Set() };
+const noFacts: RoutingFacts = { webhooks: [], channels: new Map(), rules: [], activeMemberIds: new Set(), silences: [] };
+const opened: EventStanding = { change: 'opened', muted: null };
+const silence: Silence = {
+  id: 's1',
+  version: 4,
+  matchers: [{ key: 'type', op: 'exists', value: true }],
+  startsAt: 0,
+  endsAt: Number.MAX_SAFE_INTEGER,
+  comment: 'moving',
+  createdBy: 'u1',
+};
 const webhook = { id: 'w1', version: 3, active: true, eventTypes: ['alert.*'], projectIds: [] };
 const channel: RoutedChannel = { id: 'c1', version: 1, type: 'slack', active: true };
 const rule: Rule = {
@@ -19,6 +30,7 @@ const rule: Rule = {
   minSeverity: null,
   matchers: [],
   channelIds: ['c1'],
+  policyId: null,
   stop: false,
 };
 const channels = new Map([
@@ -32,14 +44,14 @@ const about = (id: string): Partial<AcceptedEvent> => ({
 });
 
 /** One line a decision: `webhook:w1 send subscribed`. */
-function lines(event: Partial<AcceptedEvent>, facts: Partial<RoutingFacts>): string[] {
-  return decide(buildEvent(event), { ...noFacts, ...facts }).map(
+function lines(event: Partial<AcceptedEvent>, facts: Partial<RoutingFacts>, standing: Partial<EventStanding> = {}): string[] {
+  return decide(buildEvent(event), { ...noFacts, ...facts }, { ...opened, ...standing }).map(
     ({ target, verdict, reason }) => `${target.kind}${target.id === null ? '' : `:${target.id}`} ${verdict} ${reason}`,
   );
 }
 
 describe('every reason', () => {
-  const cases: Record<DecisionReason, [Partial<AcceptedEvent>, Partial<RoutingFacts>, string]> = {
+  const cases: Record<RoutingReason, [Partial<AcceptedEvent>, Partial<RoutingFacts>, string, Partial<EventStanding>?]> = {
     subscribed: [{}, { webhooks: [webhook] }, 'webhook:w1 send subscribed'],
     rule_match: [{}, { rules: [rule], channels }, 'channel:c1 send rule_match'],
     builtin_default: [{}, {}, 'in_app send builtin_default'],
@@ -48,15 +60,51 @@ describe('every reason', () => {
     no_channels: [{}, { rules: [{ ...rule, channelIds: [] }] }, 'rule:r1 suppress no_channels'],
     own_operations: [about('w1'), { webhooks: [{ ...webhook, eventTypes: ['*'] }] }, 'webhook:w1 suppress own_operations'],
     user_inactive: [{ audience: ['u1'] }, {}, 'user:u1 suppress user_inactive'],
+    severity_raised: [{}, { rules: [rule], channels }, 'channel:c1 send severity_raised', { change: 'raised' }],
+    deduplicated: [{}, { rules: [rule], channels }, 'channel:c1 suppress deduplicated', { change: 'duplicate' }],
+    no_open_problem: [{}, {}, 'in_app suppress no_open_problem', { change: 'no_open_problem' }],
+    silenced: [{}, { silences: [silence] }, 'in_app suppress silenced'],
+    cooldown: [{}, { rules: [rule], channels }, 'channel:c1 suppress cooldown', { muted: 'cooldown' }],
+    snoozed: [{}, { rules: [rule], channels }, 'channel:c1 suppress snoozed', { muted: 'snoozed' }],
   };
-  test.each(Object.entries(cases))('%s is given where it applies', (_, [event, facts, expected]) => {
-    expect(lines(event, facts)).toContain(expected);
+  test.each(Object.entries(cases))('%s is given where it applies', (_, [event, facts, expected, standing]) => {
+    expect(lines(event, facts, standing)).toContain(expected);
   });
 });
 
 test('every decision names the version of the row that decided', () => {
-  const [first, second, third] = decide(buildEvent(), { ...noFacts, webhooks: [webhook], rules: [rule], channels });
+  const [first, second, third] = decide(buildEvent(), { ...noFacts, webhooks: [webhook], rules: [rule], channels }, opened);
   expect([first, second, third].map((decision) => decision!.winner)).toEqual(['webhook:w1@3', 'rule:r1@2', null]);
+});
+
+test.each(['duplicate', 'occurrence_duplicate', 'no_open_problem'] as const)(
+  'a webhook gets what tells nobody else anything (%s)',
+  (change) => {
+    const facts = { webhooks: [webhook], rules: [rule], channels };
+    expect(lines({}, facts, { change }).filter((line) => line.includes(' send '))).toEqual(['webhook:w1 send subscribed']);
+  },
+);
+
+test('a worsening problem does not reach a destination that is off', () => {
+  const off = new Map([['c1', { ...channel, active: false }]]);
+  expect(lines({}, { rules: [rule], channels: off }, { change: 'raised' })).toContain('channel:c1 suppress destination_inactive');
+});
+
+test('a silence names itself as the winner, and what it outranks as losers', () => {
+  const [decision] = decide(buildEvent(), { ...noFacts, rules: [rule], channels, silences: [silence] }, opened);
+  expect(decision).toMatchObject({ verdict: 'suppress', reason: 'silenced', winner: 'silence:s1@4', losers: ['rule:r1@2'] });
+});
+
+test('the resolve of a problem that people know of is told during a silence and a cooldown', () => {
+  const facts = { rules: [rule], channels, silences: [silence] };
+  expect(lines({}, facts, { change: 'resolved', muted: 'cooldown' })).toEqual([
+    'channel:c1 send rule_match',
+    'in_app send builtin_default',
+  ]);
+});
+
+test('a cooldown or a snooze leaves the app alone', () => {
+  expect(lines({}, {}, { muted: 'cooldown' })).toEqual(['in_app send builtin_default']);
 });
 
 test('a webhook of some projects gets events of those, and none without a project', () => {
@@ -73,7 +121,7 @@ test('an event about another destination, or of another category, reaches a dest
 
 test('a channel chosen twice belongs to the first rule, and the second is named as a loser', () => {
   const rules = [rule, { ...rule, id: 'r2', channelIds: ['c2', 'c1'] }];
-  const decisions = decide(buildEvent(), { ...noFacts, rules, channels });
+  const decisions = decide(buildEvent(), { ...noFacts, rules, channels }, opened);
   expect(decisions.map(({ target, winner, losers }) => [target.id, winner, losers])).toEqual([
     ['c1', 'rule:r1@2', ['rule:r2@2']],
     ['c2', 'rule:r2@2', []],
@@ -100,7 +148,7 @@ test('an audience replaces everybody: its active members are told, the others ar
 test('deciding changes neither the event nor the facts, and gives the same answer again', () => {
   const facts = { ...noFacts, webhooks: [webhook], rules: [rule, { ...rule, id: 'r2' }], channels };
   const before = structuredClone({ ...facts, channels: [...channels] });
-  const first = decide(buildEvent(), facts);
-  expect(decide(buildEvent(), facts)).toEqual(first);
+  const first = decide(buildEvent(), facts, opened);
+  expect(decide(buildEvent(), facts, opened)).toEqual(first);
   expect({ ...facts, channels: [...channels] }).toEqual(before);
 });

@@ -15,6 +15,7 @@ const rule: Rule = {
   minSeverity: null,
   matchers: [],
   channelIds: [],
+  policyId: null,
   stop: false,
 };
 const event = buildEvent({

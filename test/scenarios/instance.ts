@@ -75,7 +75,9 @@ export async function startInstance(env: Environment = {}): Promise<Instance> {
   const api = await startApi({
     secretKeys: [{ id: 'test', key }],
     starter: { offer: (deliveries) => late.worker?.starter.offer(deliveries) },
+    escalations: { wake: (changed) => late.worker?.escalations.wake(changed) },
     deps: {
+      minIntervalMs: 100,
       wakeDelivery: async (delivery) => {
         if (delivery.runId === null) late.worker!.starter.offer([delivery]);
         else await wakeRun(late.worker!.temporal, delivery.runId);

@@ -10,7 +10,8 @@ import { afterAll, beforeAll, test } from '@jest/globals';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import type { Answer } from '../receivers/http.ts';
-import { ended, startInstance, waitFor, type Instance } from '../scenarios/instance.ts';
+import { acknowledge, command, plan, resolve } from '../../workflows/messages.ts';
+import { ended, startInstance, waitFor, type Instance, type Json } from '../scenarios/instance.ts';
 import { closedHistory } from './history.ts';
 
 const directory = new URL('histories/', import.meta.url);
@@ -66,6 +67,44 @@ test('destinationTest', async () => {
 test('sweepDeliveries', async () => {
   await tocsin.client.schedule.getHandle('sweep-deliveries').trigger();
   await record('sweep-deliveries', await only("WorkflowType = 'sweepDeliveries'"));
+});
+
+async function escalate(type: string): Promise<{ event: Json; workflowId: string }> {
+  const hook = await tocsin.hook({ types: ['audit.integrity_failed'] });
+  const target = { kind: 'webhook', id: hook.id };
+  await tocsin.call('POST', '/escalation-policies', {
+    name: type,
+    trigger: { types: [type] },
+    tiers: [{ targets: [target], timeout: 'PT0.3S' }, { targets: [target] }],
+    cooldown: 'PT0S',
+  });
+  const event = await tocsin.post({ type, dedupKey: type });
+  return { event, workflowId: await only(`WorkflowType = 'escalation' AND ExecutionStatus = 'Running'`) };
+}
+
+test('escalation: climbs, is acknowledged and resolved by signals', async () => {
+  const { workflowId } = await escalate('drift.detect');
+  const handle = tocsin.client.workflow.getHandle(workflowId);
+  await waitFor(
+    async () => handle.query(plan),
+    (view) => view?.tier === 2,
+    { what: 'the second tier' },
+  );
+  await handle.signal(acknowledge, { requestId: 'a', actor: 'pager' });
+  await waitFor(
+    async () => handle.query(plan),
+    (view) => view?.state === 'acknowledged',
+    { what: 'the acknowledgement' },
+  );
+  await handle.signal(resolve, { requestId: 'r', actor: 'pager', note: 'fixed' });
+  await record('escalation-climbed', workflowId);
+});
+test('escalation: acknowledged by an update, resolved by an event', async () => {
+  const { workflowId } = await escalate('agent.disconnect');
+  const handle = tocsin.client.workflow.getHandle(workflowId);
+  await handle.executeUpdate(command, { args: [{ requestId: 'u', actor: 'pager', command: 'acknowledge' }] });
+  await tocsin.post({ type: 'agent.connect', dedupKey: 'agent.disconnect' });
+  await record('escalation-answered', workflowId);
 });
 
 async function only(query: string): Promise<string> {

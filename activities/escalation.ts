@@ -1,0 +1,149 @@
+import type { MikroORM } from '@mikro-orm/postgresql';
+import { type ChangedEscalationState, commitEscalationChange, type EscalationChange } from '../db/escalation-change.ts';
+import { type EscalationRow, findCommandAnswer, keepCommandAnswer, viewEscalation } from '../db/queries/escalation-view.ts';
+import type { FactsCache } from '../db/queries/routing-facts.ts';
+import { inOrganization } from '../db/tenant.ts';
+import type { AuditDraft } from '../domain/audit/draft.ts';
+import type { GroupStep } from '../domain/escalation-effect.ts';
+import type { GroupState } from '../domain/escalation-state.ts';
+import { parseWireId, toWireId } from '../domain/id.ts';
+import type { EscalationStarter } from '../temporal/escalation-starter.ts';
+import type { RunStarter } from '../temporal/run-starter.ts';
+import {
+  type EscalationCommand,
+  type EscalationCommandAnswer,
+  type EscalationInput,
+  type EscalationStep,
+  type EscalationView,
+  workflowIds,
+} from '../workflows/messages.ts';
+
+export interface EscalationDependencies {
+  orm: MikroORM;
+  facts: FactsCache;
+  starter: Pick<RunStarter, 'offer'>;
+  escalations: Pick<EscalationStarter, 'wake'>;
+}
+
+export function createEscalationActivities(deps: EscalationDependencies) {
+  /** Does what is due, if anything is, and says what to wait for. May be repeated at any point: a plan that is past changes nothing. */
+  async function stepEscalation({ organizationId, escalationId }: EscalationInput): Promise<EscalationStep> {
+    const at = Date.now();
+    await change(deps, {
+      organizationId,
+      escalationId,
+      at,
+      mayClose: true,
+      input: (state) => (state.escalation?.id === escalationId ? { kind: 'due', version: state.version } : null),
+    });
+    const row = await inOrganization(deps.orm, organizationId, async (em) => viewEscalation(em, organizationId, escalationId));
+    if (row === undefined) return { kind: 'ended', state: 'resolved' };
+    if (row.status === 'resolved' && row.dueAt === null) return { kind: 'ended', state: 'resolved' };
+    return { kind: 'wait', ms: row.dueAt === null ? null : Date.parse(row.dueAt) - Date.now(), ...describe(row) };
+  }
+
+  /** A command that came through Temporal: whoever sent it could sign in there, and says who it is. */
+  async function commandEscalation(request: EscalationInput & EscalationCommand): Promise<EscalationCommandAnswer> {
+    const { organizationId, escalationId, requestId, command, actor } = request;
+    const at = Date.now();
+    const known = await inOrganization(deps.orm, organizationId, async (em) =>
+      findCommandAnswer<EscalationCommandAnswer>(em, organizationId, escalationId, requestId),
+    );
+    if (known !== undefined) return known;
+    const userId = parseActor(actor);
+    const changed = await change(
+      deps,
+      {
+        organizationId,
+        escalationId,
+        at,
+        mayClose: command === 'resolve',
+        input: () => ({
+          kind: 'command',
+          escalationId,
+          command: command === 'acknowledge' ? { name: 'acknowledge', extend: false } : { name: 'resolve' },
+          by: { userId, proof: 'temporal_signal' },
+        }),
+        by: { actor: { type: 'user', id: actor }, proof: 'temporal_signal' },
+        audit: (step) => [auditCommand(request, step)],
+      },
+      async (em, { step, state }) => {
+        const answer = answerOf(step!, state, escalationId);
+        await keepCommandAnswer(em, { organizationId, escalationId, requestId, answer, at });
+      },
+    );
+    return changed === undefined || changed.step === null ? { refused: 'not_found' } : answerOf(changed.step, changed.state, escalationId);
+  }
+
+  return { stepEscalation, commandEscalation };
+}
+
+/** Changes the escalation, then tells whoever has to know; its own workflow is the one that asked. */
+async function change(
+  deps: EscalationDependencies,
+  wanted: EscalationChange,
+  also?: Parameters<typeof commitEscalationChange>[2],
+): Promise<ChangedEscalationState | undefined> {
+  const changed = await commitEscalationChange(deps, wanted, also);
+  if (changed !== undefined) {
+    deps.starter.offer(changed.outcome.deliveries);
+    deps.escalations.wake(changed.outcome.changed.filter(({ escalationId }) => escalationId !== wanted.escalationId));
+  }
+  return changed;
+}
+
+function answerOf({ outcome }: GroupStep, { escalation, version }: GroupState, escalationId: string): EscalationCommandAnswer {
+  if (typeof outcome === 'object') return { refused: outcome.refused };
+  const state = escalation?.id === escalationId ? escalation.phase.status : 'resolved';
+  return { state, version, already: outcome === 'noop' };
+}
+
+/** A user's id where the sender gave one; else its word is kept as it is. */
+function parseActor(actor: string): string | null {
+  const parsed = parseWireId(actor);
+  return parsed?.kind === 'user' ? parsed.uuid : null;
+}
+
+function auditCommand(
+  { organizationId, escalationId, command, actor, note, requestId }: EscalationInput & EscalationCommand,
+  { outcome }: GroupStep,
+): AuditDraft {
+  return {
+    orgId: organizationId,
+    action: `escalation.${command}`,
+    actor: { type: 'workflow', id: workflowIds.escalation(escalationId), onBehalfOf: actor.slice(0, 128) },
+    tool: 'workflow',
+    status: typeof outcome === 'object' ? 'blocked' : 'success',
+    reason: typeof outcome === 'object' ? outcome.refused : undefined,
+    resource: { type: 'escalation', id: escalationId },
+    correlation: { escalationId, workflowId: workflowIds.escalation(escalationId) },
+    details: { proof: 'temporal_signal', requestId, already: outcome === 'noop', ...(note === undefined ? {} : { note }) },
+  };
+}
+
+function describe(row: EscalationRow): { view: EscalationView; summary: string; details: string } {
+  const { version, severity, round, tier, dueAt, why } = row;
+  const state = row.status as EscalationView['state'];
+  const view = {
+    state,
+    version,
+    severity,
+    round,
+    tier,
+    dueAt: dueAt === null ? null : new Date(dueAt).toISOString(),
+    why: why ?? 'nothing',
+  };
+  const summary = why === null ? state : `${why.replaceAll('_', ' ')}, after tier ${tier} of round ${round}`;
+  const id = toWireId('escalation', row.id);
+  const lines = row.recent.map(({ at, kind, round, tier, reason }) => `| ${at} | ${kind} | ${round}.${tier} | ${reason ?? ''} |`);
+  const details = [
+    `**${state}**, severity ${severity}, policy ${row.policyName}, tier ${tier} of round ${round}; next: ${view.why} at ${view.dueAt ?? 'no time'}`,
+    '',
+    '| at | what | round.tier | why |',
+    '|---|---|---|---|',
+    ...lines,
+    '',
+    `\`temporal workflow signal --workflow-id ${workflowIds.escalation(row.id)} --name acknowledge --input '{"requestId":"...","actor":"..."}'\` acknowledges it (${id}).`,
+  ].join('\n');
+  return { view, summary, details };
+}

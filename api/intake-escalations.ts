@@ -1,0 +1,124 @@
+import { createEscalationSteps, type EscalationSteps, newGroup } from '../db/escalation-step.ts';
+import type { EscalationSubject, GroupKey, GroupSelection, StoredGroup } from '../db/queries/escalation-group.ts';
+import type { StandingKey } from '../db/queries/problem.ts';
+import type { OrganizationFacts } from '../db/queries/routing-facts.ts';
+import type { AcceptedEvent } from '../domain/event.ts';
+import type { GroupStep } from '../domain/escalation-effect.ts';
+import { deriveGroupKey } from '../domain/group-key.ts';
+import { matchPolicies, type PolicyMatch } from '../domain/policy-match.ts';
+import type { Decision, Muting } from '../domain/routing.ts';
+import type { MatchedEvent } from '../domain/rule.ts';
+import type { Standing } from './intake-standings.ts';
+import { standingKeyOf } from './intake-standings.ts';
+
+type Groupable = MatchedEvent & Pick<AcceptedEvent, 'effect' | 'family'>;
+
+/** Which groups the events may change: those of the policies they go to, and those that their problems are members in. */
+export function groupsOf(
+  events: readonly Groupable[],
+  { routing, escalation }: OrganizationFacts,
+): { keys: GroupKey[]; problems: StandingKey[] } {
+  const keys = new Map<string, GroupKey>();
+  const problems: StandingKey[] = [];
+  if (escalation.policies.size === 0) return { keys: [], problems };
+  for (const event of events) {
+    for (const { policy } of matchesOf(event, { routing, escalation })) {
+      const key = { policyId: policy.id, groupKey: deriveGroupKey(policy.id, policy.groupBy, event) };
+      keys.set(`${key.policyId} ${key.groupKey}`, key);
+    }
+    const standing = standingKeyOf(event);
+    if (standing !== undefined && event.effect !== 'occur') problems.push(standing);
+  }
+  return { keys: [...keys.values()], problems };
+}
+
+function matchesOf(event: Groupable, { routing, escalation }: Pick<OrganizationFacts, 'routing' | 'escalation'>): PolicyMatch[] {
+  // What Tocsin says of itself opens nothing.
+  if (event.category === 'escalation' || event.effect === 'resolve' || event.effect === 'acknowledge') return [];
+  return matchPolicies(event, routing.rules, escalation.policies);
+}
+
+/** Groups as they are where none is stored yet. */
+export function newGroups(keys: readonly GroupKey[], at: number): ReturnType<typeof newGroup>[] {
+  return keys.map(({ policyId, groupKey }) => newGroup(policyId, groupKey, at));
+}
+
+export function selectionOf({ keys, problems }: { keys: readonly GroupKey[]; problems: readonly StandingKey[] }): GroupSelection {
+  return { keys, problems };
+}
+
+/** What the events of one transaction do to the escalations of their organization, in order. */
+export interface IntakeEscalations {
+  readonly steps: EscalationSteps;
+  apply(event: AcceptedEvent, standing: Standing): { decisions: Decision[]; muted: Muting | null };
+}
+
+/** @param groups every stored group that `groupsOf` names, locked */
+export function createIntakeEscalations(
+  organizationId: string,
+  facts: OrganizationFacts,
+  groups: readonly StoredGroup[],
+  at: number,
+): IntakeEscalations {
+  const steps = createEscalationSteps({ organizationId, at, configuration: facts.escalation });
+  const byKey = new Map(groups.map((group) => [`${group.policyId} ${group.groupKey}`, group]));
+
+  const resolve = (event: AcceptedEvent, key: string): void => {
+    for (const group of groups) {
+      if (steps.stateOf(group).members.some((member) => member.key === key && member.firing))
+        steps.step(group, { kind: 'problem_resolved', key }, { about: subjectOf(event), at: event.acceptedAt });
+    }
+  };
+
+  return {
+    steps,
+    apply(event, { change, problemId, endedId }) {
+      if (groups.length === 0) return { decisions: [], muted: null };
+      if (endedId !== null) resolve(event, endedId);
+      const member =
+        change === 'opened' || change === 'raised'
+          ? ({ kind: 'problem', key: problemId! } as const)
+          : change === 'occurred' || (change === 'resolved' && event.effect === 'occur_and_resolve')
+            ? ({ kind: 'occurrence', key: event.id } as const)
+            : undefined;
+      if (member === undefined) return { decisions: [], muted: null };
+      let muted: Muting | null = null;
+      const decisions = matchesOf(event, facts).map(({ policy, winner }): Decision => {
+        const group = byKey.get(`${policy.id} ${deriveGroupKey(policy.id, policy.groupBy, event)}`)!;
+        const result = steps.step(group, { ...member, severity: event.severity }, { about: subjectOf(event), event, at: event.acceptedAt });
+        const verdict = verdictOf(result, member.key);
+        if (verdict.reason === 'cooldown' || verdict.reason === 'snoozed') muted ??= verdict.reason;
+        return { target: { kind: 'escalation_policy', id: policy.id, channelType: null }, ...verdict, winner, losers: [], until: null };
+      });
+      return { decisions, muted };
+    },
+  };
+}
+
+function verdictOf({ state, effects }: GroupStep, key: string): Pick<Decision, 'verdict' | 'reason'> {
+  if (effects.some(({ kind }) => kind === 'opened')) return { verdict: 'escalate', reason: 'policy_match' };
+  if (state.held.some((held) => held.key === key)) return { verdict: 'suppress', reason: 'silenced' };
+  if (effects.some((effect) => effect.kind === 'timeline' && effect.what === 'restarted'))
+    return { verdict: 'escalate', reason: 'policy_match' };
+  const attached = state.members.find((member) => member.key === key)?.attached;
+  return { verdict: 'suppress', reason: attached === 'cooldown' || attached === 'snoozed' ? attached : 'grouped' };
+}
+
+export function subjectOf(event: AcceptedEvent): EscalationSubject {
+  const { type, category, severity, projectId, tenantId, environment, source, resource, dedupKey, groupKey, labels } = event;
+  return {
+    eventId: event.id,
+    subject: event.subject,
+    type,
+    category,
+    severity,
+    projectId,
+    tenantId,
+    environment,
+    source,
+    resource,
+    dedupKey,
+    groupKey,
+    labels,
+  };
+}

@@ -1,0 +1,346 @@
+/**
+ * Carries out what the escalation reducer decides: every way in (intake, commands, callbacks, timers) locks the groups, steps them here and
+ * writes what comes of it, all in one transaction. A committed acknowledgement so excludes every later page.
+ */
+import type { RawBuilder } from 'kysely';
+import type { AuditDraft } from '../domain/audit/draft.ts';
+import { stepGroup } from '../domain/escalation.ts';
+import type { Effect, EscalationEventType, GroupStep } from '../domain/escalation-effect.ts';
+import type { EscalationFacts, GroupInput, Recipient } from '../domain/escalation-input.ts';
+import type { Target } from '../domain/escalation-policy.ts';
+import { emptyGroup, type GroupState } from '../domain/escalation-state.ts';
+import { newId } from '../domain/id.ts';
+import { type EscalationConfiguration, recipientsOf, usersOf } from '../domain/recipients.ts';
+import type { MatchedEvent } from '../domain/rule.ts';
+import type { Severity } from '../domain/severity.ts';
+import { silencedUntil } from '../domain/silence.ts';
+import {
+  cancelPages,
+  closeProblems,
+  type EscalationRecord,
+  type FiringRecord,
+  insertFirings,
+  insertNotices,
+  insertPages,
+  insertTimeline,
+  type MemberRecord,
+  type NoticeRecord,
+  type PageRecord,
+  retireEscalations,
+  saveEscalations,
+  saveGroups,
+  saveMembers,
+  type TimelineRecord,
+} from './queries/escalation.ts';
+import type { EscalationSubject, StoredGroup } from './queries/escalation-group.ts';
+import { insertLinkTokens } from './queries/link-token.ts';
+import type { UnownedDelivery } from './queries/unowned.ts';
+
+/** An event of Tocsin's own that a step makes. */
+export interface OwnEvent {
+  id: string;
+  type: EscalationEventType;
+  severity: Severity;
+  escalationId: string;
+  about: EscalationSubject;
+}
+
+/** Who made a command; null in the timeline means Tocsin itself. */
+export interface StepAuthor {
+  actor: { type: 'user' | 'service_account'; id: string };
+  proof: string;
+}
+
+export interface StepOptions {
+  /** The event that the input is about. */
+  about?: EscalationSubject;
+  /** The event itself, for silences; without one the member is not silenced. */
+  event?: MatchedEvent;
+  by?: StepAuthor;
+  /** Default: that of all steps, which MUST be the latest. */
+  at?: number;
+}
+
+/** What has to be done once the transaction has committed. */
+export interface StepOutcome {
+  deliveries: UnownedDelivery[];
+  /** Escalations whose workflow has to look again. */
+  changed: Array<{ organizationId: string; escalationId: string; policyId: string; version: number }>;
+}
+
+export interface EscalationSteps {
+  /** As the steps so far left it. */
+  stateOf(group: StoredGroup): GroupState;
+  step(group: StoredGroup, input: GroupInput, options?: StepOptions): GroupStep;
+  /** In the order in which they MUST be executed, after the events are inserted. */
+  statements(): Array<RawBuilder<unknown>>;
+  ownEvents(): readonly OwnEvent[];
+  /** What Tocsin did by itself; a command's own entry is its caller's. */
+  audit(): AuditDraft[];
+  outcome(): StepOutcome;
+}
+
+/** Steps groups of one organization at one instant. The groups MUST be locked, for `close_problems` also the members' problems. */
+export function createEscalationSteps({
+  organizationId,
+  at,
+  configuration,
+}: {
+  organizationId: string;
+  at: number;
+  configuration: EscalationConfiguration;
+}): EscalationSteps {
+  const states = new Map<string, GroupState>();
+  const stored = new Map<string, GroupState>();
+  const about = new Map<string, EscalationSubject>();
+  const escalations = new Map<string, EscalationRecord>();
+  const members = new Map<string, MemberRecord>();
+  const retired: string[] = [];
+  const firings: FiringRecord[] = [];
+  const pages: Array<PageRecord & { needs: EscalationEventType }> = [];
+  const notices: NoticeRecord[] = [];
+  const links: Array<{ escalationId: string; firing: number; userId: string }> = [];
+  const cancelled: Array<{ escalationId: string; reason: string }> = [];
+  const timeline: TimelineRecord[] = [];
+  const closed: string[] = [];
+  const own: OwnEvent[] = [];
+  const drafts: AuditDraft[] = [];
+
+  const step = (group: StoredGroup, input: GroupInput, options: StepOptions = {}): GroupStep => {
+    const before = states.get(group.id) ?? group.state;
+    stored.set(group.id, stored.get(group.id) ?? group.state);
+    const result = stepGroup(before, input, Math.max(options.at ?? at, group.steppedAt), factsOf(group, options));
+    states.set(group.id, result.state);
+    if (result.state !== before) record(group, before, result, { input, options });
+    for (const effect of result.effects) carryOut(group, result, effect, options);
+    return result;
+  };
+
+  const factsOf = (group: StoredGroup, { event }: StepOptions): EscalationFacts => ({
+    policy: (id, version) => {
+      const newest = configuration.policies.get(id);
+      if (version === null || newest?.version === version) return newest;
+      return group.policies.find((policy) => policy.id === id && policy.version === version);
+    },
+    calendar: (id, version) => {
+      const newest = configuration.calendars.get(id);
+      if (version === null || newest?.version === version) return newest;
+      return group.calendars.find((calendar) => calendar.id === id && calendar.version === version);
+    },
+    recipients: (target) => recipientsOf(target, at, configuration),
+    silencedUntil: (key) => {
+      const member = event ?? group.memberEvents.get(key);
+      return member === undefined ? null : silencedUntil(configuration.silences, member, at);
+    },
+    newId,
+  });
+
+  /** The rows that tell what the state does. */
+  const record = (
+    group: StoredGroup,
+    before: GroupState,
+    { state, plan }: GroupStep,
+    { input, options }: { input: GroupInput; options: StepOptions },
+  ): void => {
+    const { escalation } = state;
+    if (before.escalation !== null && before.escalation.id !== escalation?.id) retired.push(before.escalation.id);
+    if (escalation === null) return;
+    if (!about.has(escalation.id)) about.set(escalation.id, subjectOf(group, state, input, options));
+    const { eventId, subject, projectId } = about.get(escalation.id)!;
+    const { phase } = escalation;
+    escalations.set(escalation.id, {
+      id: escalation.id,
+      groupId: group.id,
+      policyId: escalation.snapshot.policyId,
+      policyVersion: escalation.snapshot.version,
+      projectId,
+      eventId,
+      subject,
+      previousId: escalation.previousId,
+      status: phase.status,
+      severity: escalation.severity,
+      version: state.version,
+      round: escalation.round,
+      tier: escalation.tier,
+      firing: escalation.firing,
+      dueAt: plan?.dueAt ?? null,
+      why: plan?.why ?? null,
+      openedAt: escalation.openedAt,
+      acknowledgedAt: phase.status === 'acknowledged' ? phase.since : null,
+      acknowledgedBy: phase.status === 'acknowledged' && phase.since === at ? (options.by?.actor ?? null) : null,
+      resolvedAt: phase.status === 'resolved' ? phase.since : null,
+      resolveReason: phase.status === 'resolved' ? phase.reason : null,
+    });
+    const known = new Set(before.escalation?.id === escalation.id ? before.members : []);
+    for (const member of state.members) {
+      if (known.has(member)) continue;
+      const isOfInput = 'key' in input && input.key === member.key;
+      const event = (isOfInput ? options.about : undefined) ?? group.memberEvents.get(member.key);
+      members.set(`${escalation.id} ${member.key}`, { ...member, escalationId: escalation.id, eventId: event?.eventId ?? member.key });
+    }
+  };
+
+  const subjectOf = (group: StoredGroup, state: GroupState, input: GroupInput, options: StepOptions): EscalationSubject => {
+    if (group.about !== null && group.state.escalation?.id === state.escalation?.id) return group.about;
+    const first = state.members.find(({ firing }) => firing) ?? state.members[0];
+    const found =
+      ('key' in input && input.key === first?.key ? options.about : undefined) ?? group.memberEvents.get(first?.key ?? '') ?? options.about;
+    if (found === undefined) throw new Error(`Nothing is known of what escalation ${state.escalation?.id ?? ''} is about`);
+    return found;
+  };
+
+  const carryOut = (group: StoredGroup, { state }: GroupStep, effect: Effect, { by }: StepOptions): void => {
+    switch (effect.kind) {
+      case 'opened':
+        drafts.push(draft('escalation.trigger', effect.escalationId, { policyVersion: effect.policy.version, reason: effect.reason }));
+        return;
+      case 'fire':
+        firings.push({ ...effect, kind: 'tier' });
+        tell(effect, 'page', 'escalation.triggered');
+        return;
+      case 'fallback':
+        firings.push({ ...effect, kind: 'fallback', reason: 'exhausted', scheduledAt: at });
+        tell(effect, 'fallback', 'escalation.exhausted');
+        return;
+      case 'remind':
+        for (const recipient of effect.recipients)
+          page(effect.escalationId, recipient, { firing: null, purpose: 'reminder', needs: 'escalation.acknowledged' });
+        return;
+      case 'cancel_pages':
+        cancelled.push({ escalationId: effect.escalationId, reason: effect.reason });
+        return;
+      case 'update':
+        // Those who were paged are told by the events and notices of the change itself.
+        return;
+      case 'post': {
+        const subject = about.get(effect.escalationId);
+        if (subject !== undefined)
+          own.push({ id: newId(at), type: effect.eventType, severity: effect.severity, escalationId: effect.escalationId, about: subject });
+        return;
+      }
+      case 'close_problems':
+        closed.push(...effect.keys);
+        return;
+      case 'timeline': {
+        const escalationId = effect.escalationId ?? state.escalation?.id;
+        if (escalationId === undefined) return;
+        timeline.push({ ...effect, escalationId, actor: by?.actor ?? null, proof: by?.proof ?? null });
+        if (by === undefined && (effect.what === 'exhausted' || effect.what === 'resolved'))
+          drafts.push(
+            draft(effect.what === 'exhausted' ? 'escalation.exhaust' : 'escalation.resolve', escalationId, { reason: effect.reason }),
+          );
+        return;
+      }
+    }
+  };
+
+  const tell = (effect: Extract<Effect, { kind: 'fire' | 'fallback' }>, purpose: 'page' | 'fallback', needs: EscalationEventType): void => {
+    const { escalationId, firing, round, tier, targets, recipients } = effect;
+    for (const recipient of recipients) page(escalationId, recipient, { firing, purpose, needs });
+    const linked = new Set(recipients.flatMap(({ userId }) => (userId === null ? [] : [userId])));
+    for (const userId of linked) links.push({ escalationId, firing, userId });
+    const userIds = new Set(targets.flatMap((target: Target) => usersOf(target, at, configuration)));
+    const { eventId, subject, projectId, severity } = about.get(escalationId)!;
+    for (const userId of userIds) notices.push({ id: newId(at), escalationId, userId, eventId, type: needs, severity, projectId, subject });
+    const details = { firing, round, tier, recipients: recipients.map(({ kind, id }) => ({ type: kind, id })), purpose };
+    drafts.push(draft('escalation.notify', escalationId, details));
+  };
+
+  const page = (
+    escalationId: string,
+    recipient: Recipient,
+    { firing, purpose, needs }: { firing: number | null; purpose: PageRecord['purpose']; needs: EscalationEventType },
+  ): void => {
+    const route = routeOf(recipient, configuration);
+    if (route === undefined) return;
+    const { eventId } = about.get(escalationId)!;
+    const contactMethodId = recipient.kind === 'contact' ? recipient.id : null;
+    pages.push({ id: newId(at), escalationId, firing, purpose, eventId, eventType: needs, contactMethodId, needs, ...route });
+  };
+
+  const draft = (action: string, escalationId: string, details: Record<string, unknown>): AuditDraft => ({
+    orgId: organizationId,
+    action,
+    actor: { type: 'system', id: 'system', subsystem: 'escalation' },
+    resource: { type: 'escalation', id: escalationId },
+    projectId: about.get(escalationId)?.projectId ?? undefined,
+    correlation: { escalationId, eventId: about.get(escalationId)?.eventId },
+    details,
+  });
+
+  /** A webhook gets an event's body; of a page that is the event that says so. */
+  const finishedPages = (): PageRecord[] =>
+    pages.map((one) => {
+      const event = own.find(({ type, escalationId }) => type === one.needs && escalationId === one.escalationId);
+      return one.destinationKind === 'webhook' && event !== undefined ? { ...one, eventId: event.id } : one;
+    });
+
+  return {
+    stateOf: (group) => states.get(group.id) ?? group.state,
+    step,
+    ownEvents: () => own,
+    audit: () => drafts,
+    statements() {
+      const changed = [...states].filter(([id, state]) => stored.get(id) !== state).map(([id, state]) => ({ id, state }));
+      const when = <T>(rows: readonly T[], statement: (rows: readonly T[]) => RawBuilder<unknown>) =>
+        rows.length === 0 ? [] : [statement(rows)];
+      const superseded = retired.filter((id) => !escalations.has(id) || escalations.get(id)!.status === 'resolved');
+      return [
+        ...when(changed, (rows) => saveGroups(organizationId, rows, at)),
+        ...when([...escalations.values()], (rows) => saveEscalations(organizationId, rows, at)),
+        ...when(superseded, (rows) => retireEscalations(organizationId, rows)),
+        ...when([...members.values()], (rows) => saveMembers(organizationId, rows, at)),
+        ...when(firings, (rows) => insertFirings(organizationId, rows, at)),
+        ...when(cancelled, (rows) => cancelPages(organizationId, rows, at)),
+        ...when(finishedPages(), (rows) => insertPages(organizationId, rows, at)),
+        ...when(links, (rows) => insertLinkTokens(organizationId, rows, at)),
+        ...when(notices, (rows) => insertNotices(organizationId, rows, at)),
+        ...when(timeline, (rows) => insertTimeline(organizationId, rows)),
+        ...when(closed, (rows) => closeProblems(organizationId, rows, at)),
+      ];
+    },
+    outcome: () => ({
+      deliveries: finishedPages().map(({ id, destinationKind, destinationId, channelType, eventType }) => ({
+        id,
+        organizationId,
+        destinationKind,
+        destinationId,
+        channelType,
+        eventType,
+        runSeq: 0,
+      })),
+      changed: [...escalations.values()].map(({ id, policyId, version }) => ({ organizationId, escalationId: id, policyId, version })),
+    }),
+  };
+}
+
+/** A group that nothing happened to yet. */
+export function newGroup(
+  policyId: string,
+  groupKey: string,
+  at: number,
+): { id: string; policyId: string; groupKey: string; state: GroupState } {
+  return { id: newId(at), policyId, groupKey, state: emptyGroup(policyId) };
+}
+
+/** Through which destination a recipient is reached. */
+function routeOf(
+  { kind, id, userId }: Recipient,
+  { pageMethods, senders, activeChannels }: EscalationConfiguration,
+): Pick<PageRecord, 'destinationKind' | 'destinationId' | 'channelType'> | undefined {
+  switch (kind) {
+    case 'webhook':
+      return { destinationKind: 'webhook', destinationId: id, channelType: 'webhook' };
+    case 'channel': {
+      const channelType = activeChannels.get(id);
+      return channelType === undefined ? undefined : { destinationKind: 'channel', destinationId: id, channelType };
+    }
+    case 'contact': {
+      const channelType = pageMethods.get(userId ?? '')?.find((method) => method.id === id)?.channelType;
+      const destinationId = channelType === undefined ? undefined : senders.get(channelType);
+      return channelType === undefined || destinationId === undefined
+        ? undefined
+        : { destinationKind: 'channel', destinationId, channelType };
+    }
+  }
+}

@@ -1,0 +1,245 @@
+import { Migration } from '@mikro-orm/migrations';
+
+/** What is wrong now, and what is done until somebody takes care of it. */
+export class Migration0005Escalation extends Migration {
+  override name = '0005-escalation';
+
+  override up(): void {
+    this.createProblems();
+    this.createEscalations();
+    this.createLinkTokens();
+    for (const table of tenantTables) this.addSql(ownRows(table));
+    // Who is paged depends on them, and intake pages with what it knows.
+    for (const table of ['schedule', 'schedule_override', 'contact_method']) {
+      this.addSql(
+        `create trigger routing_version after insert or update or delete on ${table} for each row execute function bump_routing_version();`,
+      );
+    }
+    this.addSql(`
+      create function bump_own_routing_version() returns trigger language plpgsql security definer set search_path = public, pg_temp as $$
+      begin
+        insert into routing_version (org_id, version) values (new.id, 1)
+          on conflict (org_id) do update set version = routing_version.version + 1;
+        return null;
+      end $$;
+      create trigger routing_version after update of settings on organization for each row execute function bump_own_routing_version();
+    `);
+    this.addSql(`
+      create policy relay on escalation to tocsin_relay using (true) with check (true);
+      grant select, update on escalation to tocsin_relay;
+    `);
+  }
+
+  /** Whoever opens, repeats or ends a problem holds its key's lock: there may be no row to lock yet. */
+  private createProblems(): void {
+    this.addSql(`
+      create table problem (
+        id uuid primary key,
+        org_id uuid not null references organization (id),
+        project_id uuid,
+        family text not null,
+        dedup_key text not null,
+        highest_severity text not null,
+        count bigint not null,
+        opened_at timestamptz(3) not null,
+        last_at timestamptz(3) not null,
+        first_event_id uuid not null,
+        last_event_id uuid not null,
+        ended_at timestamptz(3),
+        ended_by text check (ended_by in ('resolved', 'expired', 'command')),
+        check ((ended_at is null) = (ended_by is null))
+      );
+      create unique index problem_open on problem (org_id, family, dedup_key, project_id) nulls not distinct where ended_at is null;
+      create index problem_ended on problem (org_id, ended_at) where ended_at is not null;
+
+      create table occurrence (
+        org_id uuid not null references organization (id),
+        project_id uuid,
+        type text not null,
+        dedup_key text not null,
+        first_at timestamptz(3) not null,
+        count bigint not null
+      );
+      create unique index occurrence_key on occurrence (org_id, type, dedup_key, project_id) nulls not distinct;
+      create index occurrence_age on occurrence (first_at);
+
+      -- In the order of the locks, so that two transactions with the same keys wait for each other instead of deadlocking.
+      create function lock_keys(keys text[]) returns void language plpgsql as $$
+      declare lock bigint;
+      begin
+        for lock in select distinct hashtextextended(current_setting('app.org_id') || ' ' || key, 0) from unnest(keys) as key order by 1 loop
+          perform pg_advisory_xact_lock(lock);
+        end loop;
+      end $$;
+    `);
+  }
+  /**
+   * The group's row is what everybody locks who changes anything about its escalations; `state` is the domain's, the other tables tell the
+   * same to those who list, join and wait.
+   */
+  private createEscalations(): void {
+    this.addSql(`
+      create table escalation_group (
+        org_id uuid not null references organization (id),
+        id uuid not null,
+        policy_id uuid not null,
+        group_key text not null,
+        state jsonb not null,
+        created_at timestamptz(3) not null,
+        -- the instant of the last step: none may be earlier, whichever process's clock it is by
+        stepped_at timestamptz(3) not null,
+        primary key (org_id, id)
+      ) with (fillfactor = 70);
+      create unique index escalation_group_key on escalation_group (org_id, policy_id, group_key);
+
+      create table escalation (
+        org_id uuid not null references organization (id),
+        id uuid not null,
+        group_id uuid not null,
+        policy_id uuid not null,
+        policy_version int not null,
+        project_id uuid,
+        -- the event that it began with: what its pages tell
+        event_id uuid not null,
+        subject text not null,
+        previous_id uuid,
+        status text not null,
+        severity text not null,
+        -- of the group's state
+        version int not null,
+        -- what a workflow is known to have seen
+        seen_version int not null default 0,
+        changed_at timestamptz(3) not null,
+        round int not null,
+        tier int not null,
+        firing int not null,
+        due_at timestamptz(3),
+        why text,
+        opened_at timestamptz(3) not null,
+        acknowledged_at timestamptz(3),
+        acknowledged_by jsonb,
+        resolved_at timestamptz(3),
+        resolve_reason text,
+        primary key (org_id, id)
+      ) with (fillfactor = 70);
+      create unique index escalation_open on escalation (org_id, group_id) where status <> 'resolved';
+      create index escalation_status on escalation (org_id, status, id);
+      create index escalation_policy_of on escalation (org_id, policy_id, id);
+      create index escalation_due on escalation (due_at) where due_at is not null;
+      create index escalation_unseen on escalation (changed_at) where seen_version < version;
+
+      create table escalation_member (
+        org_id uuid not null references organization (id),
+        escalation_id uuid not null,
+        -- of a problem, or of the event that merely occurred
+        key uuid not null,
+        kind text not null,
+        event_id uuid not null,
+        severity text not null,
+        attached text not null,
+        firing boolean not null,
+        attached_at timestamptz(3) not null,
+        primary key (org_id, escalation_id, key)
+      );
+      create index escalation_member_key on escalation_member (org_id, key) where firing;
+
+      create table escalation_firing (
+        org_id uuid not null references organization (id),
+        escalation_id uuid not null,
+        firing int not null,
+        kind text not null check (kind in ('tier', 'fallback')),
+        round int not null,
+        tier int not null,
+        reason text not null,
+        targets jsonb not null,
+        scheduled_at timestamptz(3) not null,
+        fired_at timestamptz(3) not null,
+        failing_at timestamptz(3),
+        primary key (org_id, escalation_id, firing)
+      );
+
+      create table escalation_timeline (
+        org_id uuid not null references organization (id),
+        escalation_id uuid not null,
+        seq bigint generated always as identity,
+        at timestamptz(3) not null,
+        kind text not null,
+        status text,
+        round int not null,
+        tier int not null,
+        firing int not null,
+        reason text,
+        member_key uuid,
+        actor jsonb,
+        proof text,
+        audit_entry_id uuid,
+        primary key (org_id, escalation_id, seq)
+      );
+
+      -- What a command was answered: the same request again gets the same answer, whatever happened since.
+      create table escalation_command (
+        org_id uuid not null references organization (id),
+        escalation_id uuid not null,
+        request_id text not null,
+        answer jsonb not null,
+        created_at timestamptz(3) not null,
+        primary key (org_id, escalation_id, request_id)
+      );
+
+      -- Messages of an escalation: the firing is null for those of none.
+      alter table delivery add column escalation_id uuid, add column firing int, add column contact_method_id uuid, add column purpose text
+        check (purpose in ('page', 'fallback', 'reminder'));
+      alter table notification add column escalation_id uuid;
+      create unique index delivery_page on delivery (org_id, escalation_id, firing, coalesce(contact_method_id, destination_id))
+        where firing is not null;
+      create index delivery_escalation on delivery (org_id, escalation_id) where escalation_id is not null;
+    `);
+  }
+
+  /** Links with which a person who was paged acknowledges without signing in. The rows hold no token: it is computed from them. */
+  private createLinkTokens(): void {
+    this.addSql(`
+      create table link_token (
+        org_id uuid not null references organization (id),
+        id uuid primary key,
+        escalation_id uuid not null,
+        firing int not null,
+        user_id uuid not null,
+        action text not null check (action in ('acknowledge')),
+        -- of the key that signs it; null: no message with it has been made yet
+        kid text,
+        expires_at timestamptz(3) not null,
+        used_at timestamptz(3)
+      );
+      create unique index link_token_page on link_token (org_id, escalation_id, firing, user_id, action);
+
+      -- A link names no organization: this is all that is told before its signature is checked.
+      create function link_token_organization(wanted uuid) returns uuid
+        language sql stable security definer set search_path = pg_catalog, public, pg_temp as $$
+          select org_id from link_token where id = wanted
+        $$;
+      revoke execute on function link_token_organization(uuid) from public;
+      grant execute on function link_token_organization(uuid) to tocsin_app;
+    `);
+  }
+}
+
+const tenantTables = [
+  'problem',
+  'occurrence',
+  'escalation_group',
+  'escalation',
+  'escalation_member',
+  'escalation_firing',
+  'escalation_timeline',
+  'escalation_command',
+  'link_token',
+];
+
+const ownRows = (table: string): string => `
+  alter table ${table} enable row level security;
+  create policy tenant on ${table} to tocsin_app
+    using (org_id = nullif(current_setting('app.org_id', true), '')::uuid)
+    with check (org_id = nullif(current_setting('app.org_id', true), '')::uuid);
+  grant select, insert, update, delete on ${table} to tocsin_app;
+`;

@@ -1,0 +1,76 @@
+import type { EntityManager } from '@mikro-orm/postgresql';
+import type { Calendar } from '../../domain/calendar.ts';
+import type { EscalationPolicy } from '../../domain/escalation-policy.ts';
+import type { OrganizationSettings } from '../../domain/organization.ts';
+import type { EscalationConfiguration, PageMethod } from '../../domain/recipients.ts';
+import type { Silence } from '../../domain/silence.ts';
+import { CalendarEntity, type CalendarRow } from '../entities/calendar.ts';
+import { ContactMethodEntity } from '../entities/contact-method.ts';
+import { EscalationPolicyEntity, type EscalationPolicyRow } from '../entities/escalation-policy.ts';
+import { ScheduleEntity } from '../entities/schedule.ts';
+import { SilenceEntity } from '../entities/silence.ts';
+import { readSchedules } from './schedule.ts';
+
+export interface KnownDestinations {
+  activeUserIds: ReadonlySet<string>;
+  /** Types of active channels, by id. */
+  activeChannels: ReadonlyMap<string, string>;
+  activeWebhookIds: ReadonlySet<string>;
+}
+
+/** Nothing earlier can page or mute any more: overrides and silences that ended before are left out. */
+const pastMs = 3_600_000;
+const forEverMs = 100 * 365 * 86_400_000;
+
+/** Run in the organization. Overrides and silences are those that end after `at`, so the answer stays right for as long as nothing changes. */
+export async function readEscalationConfiguration(
+  em: EntityManager,
+  known: KnownDestinations,
+  settings: OrganizationSettings,
+  at: number,
+): Promise<EscalationConfiguration> {
+  const policies = await em.find(EscalationPolicyEntity, { deletedAt: null });
+  const calendars = await em.find(CalendarEntity, { deletedAt: null });
+  const scheduleIds = (await em.find(ScheduleEntity, { deletedAt: null }, { fields: ['id'] })).map(({ id }) => id);
+  const contacts = await em.find(
+    ContactMethodEntity,
+    { deletedAt: null, page: true, verifiedAt: { $ne: null } },
+    { orderBy: { id: 'asc' } },
+  );
+  const silences = await em.find(SilenceEntity, { endsAt: { $gt: new Date(at - pastMs) } });
+  const pageMethods = new Map<string, PageMethod[]>();
+  for (const { id, userId, channelType } of contacts) {
+    if (!known.activeUserIds.has(userId)) continue;
+    pageMethods.set(userId, [...(pageMethods.get(userId) ?? []), { id, channelType }]);
+  }
+  const senders = Object.entries(settings.senderChannels ?? {}).filter(([, id]) => known.activeChannels.has(id));
+  return {
+    ...known,
+    policies: new Map(policies.map((row) => [row.id, policyOf(row)])),
+    calendars: new Map(calendars.map((row) => [row.id, calendarOf(row)])),
+    schedules: await readSchedules(em, scheduleIds, { from: at - pastMs, to: at + forEverMs }),
+    pageMethods,
+    senders: new Map(senders),
+    silences: silences.map((row): Silence => ({
+      id: row.id,
+      version: row.version,
+      matchers: row.matchers,
+      startsAt: row.startsAt.getTime(),
+      endsAt: row.endsAt.getTime(),
+      comment: row.comment,
+      createdBy: row.creatorId,
+    })),
+  };
+}
+
+export function policyOf(
+  row: Pick<EscalationPolicyRow, 'id' | 'version' | 'name' | 'enabled' | 'ownerUserId' | 'definition'>,
+): EscalationPolicy {
+  const { id, version, name, enabled, ownerUserId, definition } = row;
+  return { ...definition, id, version, name, enabled, ownerUserId: ownerUserId ?? null };
+}
+
+export function calendarOf(row: Pick<CalendarRow, 'id' | 'version' | 'name' | 'timeZone' | 'intervals' | 'holidays'>): Calendar {
+  const { id, version, name, timeZone, intervals, holidays } = row;
+  return { id, version, name, timeZone, intervals, holidays };
+}

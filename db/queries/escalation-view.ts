@@ -1,0 +1,63 @@
+import type { EntityManager } from '@mikro-orm/postgresql';
+import { sql } from 'kysely';
+
+/** What an operator reads in the Temporal Web UI about an escalation. Ids are UUIDs, times RFC 3339. */
+export interface EscalationRow {
+  id: string;
+  status: string;
+  version: number;
+  severity: string;
+  subject: string;
+  policyName: string;
+  round: number;
+  tier: number;
+  dueAt: string | null;
+  why: string | null;
+  resolveReason: string | null;
+  acknowledgedBy: { type: string; id: string } | null;
+  recent: Array<{ at: string; kind: string; tier: number; round: number; reason: string | null }>;
+}
+
+/** Reads the row and marks it seen: nobody has to be told of this version any more. Run in the organization. */
+export async function viewEscalation(em: EntityManager, organizationId: string, escalationId: string): Promise<EscalationRow | undefined> {
+  await sql`update escalation set seen_version = version
+    where org_id = ${organizationId} and id = ${escalationId} and seen_version < version`.execute(em.getKysely());
+  const { rows } = await sql<EscalationRow>`
+    select e.id, e.status, e.version, e.severity, e.subject, p.name as "policyName", e.round, e.tier, e.due_at as "dueAt", e.why,
+        e.resolve_reason as "resolveReason", e.acknowledged_by as "acknowledgedBy",
+        coalesce((select json_agg(t order by t.seq desc) from (
+          select seq, at, kind, tier, round, reason from escalation_timeline t
+            where t.org_id = e.org_id and t.escalation_id = e.id order by seq desc limit 12) t), '[]') as recent
+      from escalation e left join escalation_policy_version p on p.id = e.policy_id and p.version = e.policy_version
+      where e.org_id = ${organizationId} and e.id = ${escalationId}
+  `.execute(em.getKysely());
+  return rows[0];
+}
+
+/** What a command with this request id was answered; undefined: it is new. Run in the organization. */
+export async function findCommandAnswer<T>(
+  em: EntityManager,
+  organizationId: string,
+  escalationId: string,
+  requestId: string,
+): Promise<T | undefined> {
+  const { rows } = await sql<{ answer: T }>`select answer from escalation_command
+    where org_id = ${organizationId} and escalation_id = ${escalationId} and request_id = ${requestId}`.execute(em.getKysely());
+  return rows[0]?.answer;
+}
+
+export async function keepCommandAnswer(
+  em: EntityManager,
+  {
+    organizationId,
+    escalationId,
+    requestId,
+    answer,
+    at,
+  }: { organizationId: string; escalationId: string; requestId: string; answer: unknown; at: number },
+): Promise<void> {
+  await sql`insert into escalation_command (org_id, escalation_id, request_id, answer, created_at)
+    values (${organizationId}, ${escalationId}, ${requestId}, ${JSON.stringify(answer)}::jsonb, ${new Date(at).toISOString()})`.execute(
+    em.getKysely(),
+  );
+}
