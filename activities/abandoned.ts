@@ -3,9 +3,9 @@ import { appendAudit } from '../db/audit-log.ts';
 import { findUnfinished, finishAttempts, releaseFromRun, type FinishedAttempt } from '../db/queries/run.ts';
 import type { UnfinishedAttempt } from '../db/queries/relay.ts';
 import { inOrganization } from '../db/tenant.ts';
-import { interruptedAttempt, settleAttempt } from '../domain/delivery.ts';
+import { interruptedAttempt, isPageFailing, settleAttempt } from '../domain/delivery.ts';
 import { jitterFraction } from '../domain/hash.ts';
-import type { RetryConfiguration } from '../domain/retry.ts';
+import { pagePolicy, type RetryConfiguration } from '../domain/retry.ts';
 import type { Logger } from '../log.ts';
 import type { UnownedDelivery } from '../db/queries/unowned.ts';
 import { auditAttempt } from './delivery-audit.ts';
@@ -47,12 +47,20 @@ export function createAbandonedCloser({ orm, destinations, retry, log }: Abandon
         const settlement = settleAttempt({
           progress: { ...delivery, acceptedAtMs: delivery.createdAt },
           result: interruptedAttempt,
-          policy: policy.retryPolicy,
+          policy: delivery.page === null ? policy.retryPolicy : pagePolicy(destination.kind, policy.retryPolicy),
           configuration: retry,
           u: jitterFraction(runId, delivery.attempt),
           nowMs: now,
         });
         const waits = settlement.state === 'retrying' ? settlement : undefined;
+        const next = {
+          state: settlement.state,
+          schedulePos: settlement.schedulePos,
+          attemptCount: delivery.attemptCount,
+          interruptions: settlement.interruptions,
+          rateLimits: settlement.rateLimits,
+          nextAttemptAt: waits?.nextAttemptAtMs ?? null,
+        };
         const finished: FinishedAttempt = {
           ...emptyAttempt,
           deliveryId: delivery.deliveryId,
@@ -65,14 +73,9 @@ export function createAbandonedCloser({ orm, destinations, retry, log }: Abandon
           possibleDuplicate: true,
           nextDelayMs: waits?.nextDelayMs ?? null,
           scheduleConsumed: settlement.scheduleConsumed,
-          next: {
-            state: settlement.state,
-            schedulePos: settlement.schedulePos,
-            attemptCount: delivery.attemptCount,
-            interruptions: settlement.interruptions,
-            rateLimits: settlement.rateLimits,
-            nextAttemptAt: waits?.nextAttemptAtMs ?? null,
-          },
+          next,
+          // The relay, which runs this, tells the escalation with its next round.
+          failing: delivery.page?.purpose === 'page' && isPageFailing(interruptedAttempt.outcome, next, now),
         };
         const input = { runId, organizationId, destinationId: destination.id, channelType: delivery.channelType };
         return { delivery, finished, audit: auditAttempt(input, { ...destination, name: policy.name }, delivery, finished) };

@@ -3,8 +3,9 @@ import { cancelDeliveries } from '../db/queries/destination.ts';
 import { findRunMembers, type FinishedAttempt } from '../db/queries/run.ts';
 import { appendAudit } from '../db/audit-log.ts';
 import { inOrganization } from '../db/tenant.ts';
-import { describeFailure, settleAttempt, type DeliveryState, type SettleInput } from '../domain/delivery.ts';
+import { describeFailure, isPageFailing, settleAttempt, type DeliveryState, type SettleInput } from '../domain/delivery.ts';
 import { jitterFraction } from '../domain/hash.ts';
+import { pagePolicy } from '../domain/retry.ts';
 import type { AttemptAnswer, DeliverInput, DeliverResult, RunState } from '../workflows/messages.ts';
 import { createAdmission, type Admission } from './admission.ts';
 import { auditAttempt, auditCancel } from './delivery-audit.ts';
@@ -85,12 +86,13 @@ export function createDeliveryActivities(deps: DeliveryDependencies) {
       unrecorded = [];
       const records = ended.map((one) => one.record);
       recording.push(
-        deps.store.finish(input.organizationId, records).then((states) => {
+        deps.store.finish(input.organizationId, records).then(async (states) => {
           for (const { report } of ended) {
             const state = states.get(report.member.deliveryId);
             advance(progress, report.finished, state);
             deps.onAttempt({ ...report, state });
           }
+          await tellFailing(input.organizationId, ended);
         }),
       );
     };
@@ -113,18 +115,33 @@ export function createDeliveryActivities(deps: DeliveryDependencies) {
     await Promise.all(recording);
   }
 
+  /** Somebody else has to be paged, now. */
+  async function tellFailing(organizationId: string, ended: ReadonlyArray<{ report: Omit<AttemptReport, 'state'> }>): Promise<void> {
+    const failing = ended.filter(({ report }) => report.finished.failing);
+    if (failing.length > 0)
+      await deps.tellFailing(failing.map(({ report }) => ({ organizationId, escalationId: report.member.page!.escalationId })));
+  }
+
   function recordOf(input: AttemptInput, destination: Destination, member: BegunMember, sent: SentAttempt | undefined) {
     const finishedAt = Date.now();
     const result: SettleInput['result'] = sent?.classification ?? { outcome: 'not_sent' };
     const settlement = settleAttempt({
       progress: { ...member, acceptedAtMs: member.createdAt },
       result,
-      policy: destination.retryPolicy,
+      policy: member.page === null ? destination.retryPolicy : pagePolicy(destination.kind, destination.retryPolicy),
       configuration: deps.retry,
       u: jitterFraction(input.runId, member.attempt),
       nowMs: finishedAt,
     });
     const waits = settlement.state === 'retrying' ? settlement : undefined;
+    const next = {
+      state: settlement.state,
+      schedulePos: settlement.schedulePos,
+      attemptCount: sent === undefined ? member.attemptCount - 1 : member.attemptCount,
+      interruptions: settlement.interruptions,
+      rateLimits: settlement.rateLimits,
+      nextAttemptAt: waits?.nextAttemptAtMs ?? null,
+    };
     const finished: AttemptRecord['finished'] = {
       ...emptyAttempt,
       ...sent?.row,
@@ -134,14 +151,8 @@ export function createDeliveryActivities(deps: DeliveryDependencies) {
       outcome: result.outcome,
       nextDelayMs: waits?.nextDelayMs ?? null,
       scheduleConsumed: settlement.scheduleConsumed,
-      next: {
-        state: settlement.state,
-        schedulePos: settlement.schedulePos,
-        attemptCount: sent === undefined ? member.attemptCount - 1 : member.attemptCount,
-        interruptions: settlement.interruptions,
-        rateLimits: settlement.rateLimits,
-        nextAttemptAt: waits?.nextAttemptAtMs ?? null,
-      },
+      next,
+      failing: member.page?.purpose === 'page' && isPageFailing(result.outcome, next, finishedAt),
     };
     const disable = sent?.classification.disableDestination;
     const record: AttemptRecord = {
@@ -164,6 +175,8 @@ export function createDeliveryActivities(deps: DeliveryDependencies) {
       off ? 'destination_inactive' : 'cancelled',
     );
     for (const { deliveryId } of unwanted) progress.get(deliveryId)!.state = 'cancelled';
+    const pages = unwanted.flatMap(({ page }) => (page?.purpose === 'page' ? [page] : []));
+    await deps.tellFailing(pages.map(({ escalationId }) => ({ organizationId: input.organizationId, escalationId })));
   }
 
   async function cancel(input: DeliverInput, ids: readonly string[], reason: string): Promise<void> {
@@ -204,6 +217,7 @@ export const emptyAttempt = {
   retryAfterMs: null,
   possibleDuplicate: false,
   providerRef: null,
+  failing: false,
 } as const;
 
 function progressOf(member: BegunMember): MemberProgress {

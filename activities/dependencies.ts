@@ -5,6 +5,7 @@ import type { RetryConfiguration } from '../domain/retry.ts';
 import type { Egress } from '../egress/guard.ts';
 import type { DeliverInput } from '../workflows/messages.ts';
 import type { Destination, Destinations } from './destination.ts';
+import type { TellFailing } from './failing-pages.ts';
 import type { BegunMember, RunStore } from './run-store.ts';
 
 export type AttemptInput = DeliverInput & {
@@ -31,6 +32,7 @@ export interface DeliveryDependencies {
   /** Aborts when the process gives up what it is sending. */
   stopping: AbortSignal;
   retry: RetryConfiguration;
+  tellFailing: TellFailing;
   /** Told of every attempt that ended, once it is recorded: for the log line and the metrics. */
   onAttempt: (report: AttemptReport) => void;
   /** Told when a run has made a step. */

@@ -25,6 +25,7 @@ import { taskQueues } from '../workflows/messages.ts';
 import { createAbandonedCloser } from './abandoned.ts';
 import { createDestinations } from './destination.ts';
 import type { AttemptReport } from './dependencies.ts';
+import { createFailingPages } from './failing-pages.ts';
 import { createActivities } from './index.ts';
 import { createRunStore } from './run-store.ts';
 
@@ -88,9 +89,12 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
     onFailed: (error) => log.warn('run.start', { error }),
   });
   const escalations = createEscalationStarter({ temporal, publicUrl, onFailed: (error) => log.warn('escalation.wake', { error }) });
+  const facts = createFactsCache();
+  const tellFailing = createFailingPages({ orm, facts, starter, escalations, log });
   const activities = createActivities({
     orm,
-    facts: createFactsCache(),
+    facts,
+    tellFailing,
     starter,
     escalations,
     relayOrm,
@@ -145,6 +149,7 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
     workerId,
     log,
     escalations,
+    tellFailing,
     closeAbandoned: createAbandonedCloser({ orm, destinations, retry, log }),
   });
   const sequencer = createSequencer({

@@ -130,6 +130,8 @@ const cancelDelivery = endpoint({
     if ('to' in next) {
       row.state = next.to;
       row.errorCode = 'cancelled_by_user';
+      // Whom it was to page will not come: the relay has the next tier paged if nobody else does.
+      if (row.purpose === 'page') row.failingAt ??= now;
       row.finishedAt = now;
       row.undeliveredAt = now;
       row.nextAttemptAt = null;

@@ -20,8 +20,8 @@ export interface EscalationChange {
   escalationId: string;
   /** Unix milliseconds, by this process's clock. */
   at: number;
-  /** Null: nothing is to be done. */
-  input: (state: GroupState) => GroupInput | null;
+  /** Decided with the group locked. Null: nothing is to be done. */
+  input: (state: GroupState, em: EntityManager) => GroupInput | null | Promise<GroupInput | null>;
   by?: StepAuthor;
   /** Whether the input may end problems: their locks are taken first then. */
   mayClose: boolean;
@@ -75,7 +75,7 @@ export async function changeEscalation(
   const group = change.policyVersion === undefined ? stored : await withPolicyVersion(em, stored, change.policyVersion);
   if (locked !== undefined && group.state.members.some(({ kind, firing, key }) => kind === 'problem' && firing && !locked.has(key)))
     throw new MembersChangedError('Another problem has joined the escalation');
-  const input = change.input(group.state);
+  const input = await change.input(group.state, em);
   if (input === null) return { step: null, state: group.state, outcome: { deliveries: [], changed: [] } };
 
   const now = Math.max(at, group.steppedAt);

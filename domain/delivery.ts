@@ -185,6 +185,29 @@ function spare(progress: DeliveryProgress, { errorCode }: Classification, nowMs:
   return { ...kept, reason: 'interrupted', interruptions: interruptions + 1, nextAttemptAtMs: nowMs, nextDelayMs: 0 };
 }
 
+/** A page that is not due again within this long is as good as lost. */
+const failingAfterMs = 60_000;
+
+/**
+ * Whether a page, after an attempt, will not reach anybody soon, so that somebody else has to be paged: refused, tried twice in vain, or not
+ * due again within a minute, whatever holds it. It is tried on all the same.
+ */
+export function isPageFailing(
+  outcome: Outcome | 'not_sent',
+  next: { readonly state: DeliveryState; readonly attemptCount: number; readonly nextAttemptAt: number | null },
+  nowMs: number,
+): boolean {
+  switch (outcome) {
+    case 'delivered':
+    case 'not_sent':
+      return false;
+    case 'rejected':
+      return true;
+    case 'retryable':
+      return next.nextAttemptAt === null || next.attemptCount >= 2 || next.nextAttemptAt - nowMs > failingAfterMs;
+  }
+}
+
 /** What is recorded for an attempt whose worker died: the answer, if there was one, is lost. */
 export const interruptedAttempt: Classification = {
   outcome: 'retryable',

@@ -58,6 +58,10 @@ export interface MessageView {
   readonly escalation: EscalationPart | null;
 }
 
+/** Why an escalation sends a message: the only kinds that call somebody are the first two. */
+export const messagePurposes = ['page', 'fallback', 'reminder', 'escalation_update'] as const;
+export type MessagePurpose = (typeof messagePurposes)[number];
+
 export interface EscalationPart {
   readonly id: string;
   readonly policy: string;

@@ -24,6 +24,14 @@ export const defaultRetryConfiguration: RetryConfiguration = {
 const urgentSeconds: readonly number[] = [0, 10, 30, 60, 300, 900];
 const noRetrySeconds: readonly number[] = [0];
 
+/**
+ * The policy of a page: what calls somebody cannot keep to a schedule that is made for news. A channel's own (`none`, `custom`) stays, and so
+ * does whatever a webhook has.
+ */
+export function pagePolicy(kind: 'webhook' | 'channel', policy: RetryPolicy): RetryPolicy {
+  return kind === 'channel' && policy.kind === 'standard' ? { kind: 'urgent' } : policy;
+}
+
 /** The largest jitter, and the longest wait that a receiver's Retry-After can ask for, in milliseconds. */
 const jitterMaxMs = 900_000;
 const retryAfterMaxMs = 14_400_000;

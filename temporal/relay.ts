@@ -16,6 +16,7 @@ import {
   reportLoop,
   type UnfinishedAttempt,
 } from '../db/queries/relay.ts';
+import { type FailingEscalation, findFailingEscalations } from '../db/queries/failing-pages.ts';
 import type { Logger } from '../log.ts';
 import { wake, workflowIds } from '../workflows/messages.ts';
 import type { TemporalClient } from './connection.ts';
@@ -31,6 +32,8 @@ export interface RelayOptions {
   escalations: Pick<EscalationStarter, 'wake'>;
   workerId: string;
   log: Logger;
+  /** Tells escalations that pages of theirs reach nobody soon. */
+  tellFailing: (failing: readonly FailingEscalation[]) => Promise<void>;
   /** Closes attempts that nobody will finish, and returns the deliveries that now need a run. */
   closeAbandoned: (attempts: readonly UnfinishedAttempt[]) => Promise<UnownedDelivery[]>;
 }
@@ -51,13 +54,13 @@ const attemptOverdueMs = 5_000;
 const lostEveryRounds = 10;
 const describeDeadlineMs = 2_000;
 const expiredKeysEveryRounds = 60;
-const limits = { unowned: 5_000, overdue: 20, abandoned: 1_000, unseen: 1_000 } as const;
+const limits = { unowned: 5_000, overdue: 20, abandoned: 1_000, unseen: 1_000, failing: 200 } as const;
 
 /**
  * Makes true what the rows say. PostgreSQL holds the work, Temporal the clocks; whatever a crash, an outage or an operator's terminate left
  * without a clock gets one here, each second. Several relays side by side are harmless: starting, claiming and closing are conditional.
  */
-export function startRelay({ orm, temporal, starter, escalations, workerId, log, closeAbandoned }: RelayOptions): Relay {
+export function startRelay({ orm, temporal, starter, escalations, workerId, log, closeAbandoned, tellFailing }: RelayOptions): Relay {
   const checkedAt = new Map<string, number>();
   let rounds = 0;
   let stopped = false;
@@ -106,6 +109,13 @@ export function startRelay({ orm, temporal, starter, escalations, workerId, log,
     return unseen.length;
   };
 
+  /** Pages whose outcome was recorded and whose escalation was not told: whoever recorded it has died, or could not reach the database. */
+  const tellUnseen = async (): Promise<number> => {
+    const failing = await findFailingEscalations(orm.em.fork(), { afterMs: unownedAfterMs, limit: limits.failing });
+    if (failing.length > 0) await tellFailing(failing);
+    return failing.length;
+  };
+
   /** Also wakes it: the signal that said "look again" may have been lost. */
   const isRunning = async (runId: string): Promise<boolean> => {
     const handle = temporal.client.workflow.getHandle(workflowIds.deliver(runId));
@@ -138,6 +148,7 @@ export function startRelay({ orm, temporal, starter, escalations, workerId, log,
       unowned: (await attempt('unowned', startUnowned)) ?? 0,
       lost: (await attempt('lost', restartLost)) ?? 0,
       unseen: (await attempt('unseen', wakeUnseen)) ?? 0,
+      failing: (await attempt('failing', tellUnseen)) ?? 0,
     };
     await attempt('housekeeping', async () => {
       await deleteOldTests(orm.em.fork());
@@ -147,7 +158,7 @@ export function startRelay({ orm, temporal, starter, escalations, workerId, log,
     await attempt('report', async () => {
       const backlog = await readBacklog(orm.em.fork());
       await reportLoop(orm.em.fork(), 'relay', workerId, { ...found, ...backlog });
-      if (found.abandoned + found.unowned + found.lost + found.unseen > 0)
+      if (found.abandoned + found.unowned + found.lost + found.unseen + found.failing > 0)
         log.info('relay', { ...found, ...backlog, durationMs: Math.round(performance.now() - startedAt) });
     });
   };

@@ -1,5 +1,6 @@
 import { defineEntity, type InferEntity, p } from '@mikro-orm/core';
 import type { DeliveryState } from '../../domain/delivery.ts';
+import type { MessagePurpose } from '../../domain/message.ts';
 
 export const DeliveryEntity = defineEntity({
   name: 'Delivery',
@@ -33,6 +34,11 @@ export const DeliveryEntity = defineEntity({
     errorCode: p.text().nullable(),
     claimedBy: p.text().nullable(),
     providerRef: p.json<Record<string, unknown>>().columnType('jsonb').nullable(),
+    /** Of an escalation's message. */
+    escalationId: p.uuid().nullable(),
+    purpose: p.text().$type<MessagePurpose>().nullable(),
+    /** Since when it was clear that a page reaches nobody soon. */
+    failingAt: p.datetime(3).nullable(),
     createdAt: p.datetime(3),
     finishedAt: p.datetime(3).nullable(),
     /** `finishedAt` of those that ended failed or cancelled. */

@@ -188,11 +188,14 @@ export class Migration0005Escalation extends Migration {
 
       -- Messages of an escalation: the firing is null for those of none.
       alter table delivery add column escalation_id uuid, add column firing int, add column contact_method_id uuid, add column purpose text
-        check (purpose in ('page', 'fallback', 'reminder'));
+        check (purpose in ('page', 'fallback', 'reminder', 'escalation_update'));
       alter table notification add column escalation_id uuid;
       create unique index delivery_page on delivery (org_id, escalation_id, firing, coalesce(contact_method_id, destination_id))
         where firing is not null;
       create index delivery_escalation on delivery (org_id, escalation_id) where escalation_id is not null;
+      -- Since when it was clear that a page reaches nobody soon, and whether its escalation has taken notice.
+      alter table delivery add column failing_at timestamptz(3), add column failing_seen boolean not null default false;
+      create index delivery_failing on delivery (failing_at) where failing_at is not null and not failing_seen;
     `);
   }
 

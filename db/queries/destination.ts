@@ -53,6 +53,7 @@ export async function cancelOpenDeliveries(
           error_code = case when state = 'in_flight' then error_code else ${reason} end,
           finished_at = case when state = 'in_flight' then null else now() end,
           undelivered_at = case when state = 'in_flight' then null else now() end,
+          failing_at = case when state <> 'in_flight' and purpose = 'page' then coalesce(failing_at, now()) else failing_at end,
           next_attempt_at = case when state = 'in_flight' then next_attempt_at end,
           state = case when state = 'in_flight' then state else 'cancelled' end
         where org_id = ${organizationId} and destination_id = ${destinationId} and finished_at is null
@@ -75,7 +76,8 @@ export async function cancelDeliveries(
     with marked as (
       update delivery set cancel_requested = true where org_id = ${organizationId} and id = any(${ids}::uuid[]) and state = 'in_flight'
     )
-    update delivery set state = 'cancelled', finished_at = now(), undelivered_at = now(), next_attempt_at = null, error_code = ${reason}
+    update delivery set state = 'cancelled', finished_at = now(), undelivered_at = now(), next_attempt_at = null, error_code = ${reason},
+        failing_at = case when purpose = 'page' then coalesce(failing_at, now()) else failing_at end
       where org_id = ${organizationId} and id = any(${ids}::uuid[]) and state in ('pending', 'retrying', 'held')
       returning id, event_id as "eventId"
   `.execute(em.getKysely());

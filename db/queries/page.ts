@@ -63,4 +63,5 @@ const headlines: Readonly<Record<PageMark['purpose'], (tier: number, round: numb
   page: (tier, round) => (round === 1 ? `Tier ${tier} is paged` : `Tier ${tier} is paged, round ${round}`),
   fallback: () => 'Nobody has acknowledged: you are told as the last resort',
   reminder: () => 'Your acknowledgement runs out soon',
+  escalation_update: () => 'Update',
 };

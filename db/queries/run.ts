@@ -2,6 +2,7 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { type RawBuilder, sql } from 'kysely';
 import { unownedColumns, type UnownedDelivery } from './unowned.ts';
 import { parseRunId } from '../../domain/run.ts';
+import type { MessagePurpose } from '../../domain/message.ts';
 import type { DeliveryErrorCode, DeliveryState, Outcome } from '../../domain/delivery.ts';
 
 export interface BeginRun {
@@ -42,9 +43,16 @@ export interface PageMark {
   escalationId: string;
   /** Null: of no firing. */
   firing: number | null;
-  purpose: 'page' | 'fallback' | 'reminder';
+  purpose: MessagePurpose;
   /** Null: to a channel or webhook as such. */
   contactMethodId: string | null;
+}
+
+/** The mark of a delivery, as JSON; null: it is not an escalation's. */
+function pageMark(delivery: 'd' | 'm'): RawBuilder<unknown> {
+  const column = (name: string) => sql.ref(`${delivery}.${name}`);
+  return sql`case when ${column('escalation_id')} is not null then json_build_object('escalationId', ${column('escalation_id')},
+    'firing', ${column('firing')}, 'purpose', ${column('purpose')}, 'contactMethodId', ${column('contact_method_id')}) end`;
 }
 
 /** What a destination is at the moment of `begin`; null: the row is gone. */
@@ -111,8 +119,7 @@ export function beginRuns(
         m.next_attempt_at as "nextAttemptAt", m.cancel_requested as "cancelRequested", b.id is not null as begun,
         coalesce(b.total_attempts, m.total_attempts) as attempt, m.cycle, m.trigger, m.schedule_pos as "schedulePos",
         coalesce(b.attempt_count, m.attempt_count) as "attemptCount", m.interruptions, m.rate_limits as "rateLimits", m.created_at as "createdAt", m.provider_ref as "providerRef",
-        case when m.escalation_id is not null then json_build_object('escalationId', m.escalation_id, 'firing', m.firing, 'purpose', m.purpose,
-          'contactMethodId', m.contact_method_id) end as page,
+        ${pageMark('m')} as page,
         case when b.channel_type = 'webhook' and m.destination_kind = 'webhook' then e.body end as body,
         case when t.id is not null then json_build_object('id', t.id, 'version', t.version, 'active', t.active, 'deleted', t.deleted) end as destination
       from member m
@@ -164,6 +171,8 @@ export interface FinishedAttempt {
     rateLimits: number;
     nextAttemptAt: number | null;
   };
+  /** It is a page, and will not reach anybody soon. */
+  failing: boolean;
 }
 
 /**
@@ -186,11 +195,12 @@ export function finishAttempts(organizationId: string, finished: readonly Finish
         ${column((one) => one.retryAfterMs)}::int[], ${column((one) => one.nextDelayMs)}::int[], ${column((one) => one.scheduleConsumed)}::boolean[],
         ${column((one) => one.possibleDuplicate)}::boolean[], ${column((one) => one.next.state)}::text[], ${column((one) => one.next.schedulePos)}::int[],
         ${column((one) => one.next.attemptCount)}::int[], ${column((one) => one.next.interruptions)}::int[], ${column((one) => one.next.rateLimits)}::int[],
-        ${column((one) => time(one.next.nextAttemptAt))}::timestamptz[], ${column((one) => json(one.providerRef))}::jsonb[]
+        ${column((one) => time(one.next.nextAttemptAt))}::timestamptz[], ${column((one) => json(one.providerRef))}::jsonb[],
+        ${column((one) => one.failing)}::boolean[]
       ) as f (delivery_id, number, finished_at, duration_ms, timings, outcome, error_code, error_detail, status_code, remote_address, tls_version,
         request_headers, request_sha256, request_bytes, response_headers, response_body, response_encoding, response_truncated, retry_after_ms,
         next_delay_ms, schedule_consumed, possible_duplicate, next_state, next_schedule_pos, next_attempt_count, next_interruptions,
-        next_rate_limits, next_attempt_at, provider_ref)
+        next_rate_limits, next_attempt_at, provider_ref, failing)
     ),
     recorded as (
       update attempt a set finished_at = f.finished_at, duration_ms = f.duration_ms, timings = f.timings, outcome = f.outcome,
@@ -204,6 +214,7 @@ export function finishAttempts(organizationId: string, finished: readonly Finish
     update delivery d set state = case when f.next_state = 'retrying' and d.cancel_requested then 'cancelled' else f.next_state end, schedule_pos = f.next_schedule_pos, attempt_count = f.next_attempt_count,
         interruptions = f.next_interruptions, rate_limits = f.next_rate_limits, next_attempt_at = case when not d.cancel_requested then f.next_attempt_at end,
         status_code = f.status_code, error_code = f.error_code, trigger = 'schedule', provider_ref = coalesce(f.provider_ref, d.provider_ref),
+        failing_at = coalesce(d.failing_at, case when f.failing or d.purpose = 'page' and d.cancel_requested and f.next_state <> 'delivered' then f.finished_at end),
         finished_at = case when f.next_state in ('delivered', 'failed', 'cancelled') or d.cancel_requested then f.finished_at end,
         undelivered_at = case when f.next_state in ('failed', 'cancelled') or d.cancel_requested and f.next_state <> 'delivered' then f.finished_at end
       from done f
@@ -242,6 +253,7 @@ export interface UnfinishedDelivery {
   cancelRequested: boolean;
   createdAt: number;
   startedAt: number;
+  page: PageMark | null;
 }
 
 /** Locks and reads the deliveries of these attempts, as far as they are still unfinished and nobody else is closing them. */
@@ -254,7 +266,7 @@ export async function findUnfinished(
     select d.id as "deliveryId", d.event_id as "eventId", d.event_type as "eventType", coalesce(d.run_id, d.id || '.1') as "runId",
         json_build_object('kind', d.destination_kind, 'id', d.destination_id) as destination, d.channel_type as "channelType",
         a.number as attempt, d.attempt_count as "attemptCount", d.schedule_pos as "schedulePos", d.interruptions, d.rate_limits as "rateLimits",
-        d.cancel_requested as "cancelRequested", d.created_at as "createdAt", a.started_at as "startedAt"
+        d.cancel_requested as "cancelRequested", d.created_at as "createdAt", a.started_at as "startedAt", ${pageMark('d')} as page
       from unnest(${attempts.map(({ deliveryId }) => deliveryId)}::uuid[], ${attempts.map(({ number }) => number)}::int[]) as u (delivery_id, number)
         join attempt a on a.org_id = ${organizationId} and a.delivery_id = u.delivery_id and a.number = u.number and a.finished_at is null
         join delivery d on d.org_id = ${organizationId} and d.id = u.delivery_id

@@ -4,6 +4,7 @@ import {
   deliveryStates,
   describeFailure,
   interruptedAttempt,
+  isPageFailing,
   nextState,
   settleAttempt,
   type Classification,
@@ -192,4 +193,17 @@ test('a failure is named by its status where there is one', () => {
   expect(describeFailure('http_5xx', 503)).toBe('http_503');
   expect(describeFailure('timeout', null)).toBe('timeout');
   expect(describeFailure('gone', 410)).toBe('gone');
+});
+
+test.each<[string, Parameters<typeof isPageFailing>[0], DeliveryState, number, number | null, boolean]>([
+  ['refused', 'rejected', 'failed', 1, null, true],
+  ['in vain once, due again within a minute', 'retryable', 'retrying', 1, 60_000, false],
+  ['in vain once, due again later than that', 'retryable', 'retrying', 1, 60_001, true],
+  ['in vain twice', 'retryable', 'retrying', 2, 1_000, true],
+  ['in vain, and for the last time', 'retryable', 'failed', 1, null, true],
+  ['not sent', 'not_sent', 'retrying', 0, 0, false],
+  ['taken', 'delivered', 'delivered', 3, null, false],
+])('a page that was %s: %s, %s after attempt %d, due in %p ms, is failing: %p', (_, outcome, state, attemptCount, inMs, failing) => {
+  const nextAttemptAt = inMs === null ? null : now + inMs;
+  expect(isPageFailing(outcome, { state, attemptCount, nextAttemptAt }, now)).toBe(failing);
 });

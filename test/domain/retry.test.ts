@@ -6,6 +6,7 @@ import {
   dueAtMs,
   jitterMs,
   nextAttempt,
+  pagePolicy,
   parseRetryAfter,
   roundingStepMs,
   type RetryPolicy,
@@ -137,4 +138,10 @@ test('a shorter Retry-After does not shorten the schedule', () => {
 
 test('no Retry-After makes an attempt beyond the last one', () => {
   expect(nextAttempt({ policy: standard, configuration, schedulePos: 6, nowMs: start, u: 0, retryAfterMs: 1_000 })).toBeUndefined();
+});
+
+test("a page goes by the urgent schedule where a channel has the standard one; another policy is the channel's own choice", () => {
+  expect(pagePolicy('channel', standard)).toEqual({ kind: 'urgent' });
+  expect(pagePolicy('webhook', standard)).toEqual(standard);
+  for (const own of [{ kind: 'none' }, { kind: 'custom', delaysSeconds: [0, 5] }] as const) expect(pagePolicy('channel', own)).toEqual(own);
 });
