@@ -22,6 +22,7 @@ import { meEndpoints } from './me.ts';
 import { notificationEndpoints } from './notifications.ts';
 import { onCallEndpoints } from './on-call.ts';
 import { organizationEndpoints } from './organization.ts';
+import { policySimulationEndpoints } from './policy-simulations.ts';
 import { projectEndpoints } from './projects.ts';
 import { ruleEndpoints } from './rules.ts';
 import { scheduleOverrideEndpoints } from './schedule-overrides.ts';
@@ -52,6 +53,7 @@ export const endpoints: readonly Endpoint[] = [
   ...escalationEndpoints,
   ...escalationCommandEndpoints,
   ...escalationPolicyEndpoints,
+  ...policySimulationEndpoints,
   ...policyVersionEndpoints,
   ...policyCoverageEndpoints,
   ...calendarEndpoints,

@@ -15,6 +15,7 @@ import {
   definitionOf,
   leastDurations,
   policyFields as fields,
+  policyInput,
   policyWithWarnings,
   presentPolicy,
   shownPolicy,
@@ -104,29 +105,7 @@ const createPolicy = endpoint({
   idempotent: true,
   inspect: inspectLeast(leastDurations),
   query: forcing,
-  body: z
-    .strictObject({
-      name: fields.name,
-      enabled: fields.enabled.default(true),
-      ownerUserId: fields.ownerUserId.optional(),
-      trigger: fields.trigger.prefault(null),
-      groupBy: fields.groupBy.prefault(['dedupKey']),
-      groupWait: fields.groupWait.prefault('PT0S'),
-      tiers: fields.tiers,
-      calendarId: fields.calendarId.prefault(null),
-      defer: fields.defer.default(null),
-      repeat: fields.repeat.prefault(null),
-      acknowledgementTimeout: fields.acknowledgementTimeout.prefault(null),
-      acknowledgementReminder: fields.acknowledgementReminder.default(true),
-      cooldown: fields.cooldown.prefault('PT30M'),
-      cooldownScope: fields.cooldownScope.default('full'),
-      hardStop: fields.hardStop.prefault('P7D'),
-      fallback: fields.fallback.prefault([]),
-      followUp: fields.followUp.default('in_place'),
-      autoResolve: fields.autoResolve.default(true),
-      minProof: fields.minProof.default('any'),
-    })
-    .meta({ id: 'EscalationPolicyCreate' }),
+  body: policyInput,
   responses: { 201: { description: 'The policy.', schema: policyWithWarnings } },
   handler: async ({ input: { query, body }, ...context }) => {
     const { em, principal, now, audit } = context;

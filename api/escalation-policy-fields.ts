@@ -121,6 +121,31 @@ export const policyFields = {
   }),
 };
 
+/** A whole policy, as it is created. */
+export const policyInput = z
+  .strictObject({
+    name: policyFields.name,
+    enabled: policyFields.enabled.default(true),
+    ownerUserId: policyFields.ownerUserId.optional(),
+    trigger: policyFields.trigger.prefault(null),
+    groupBy: policyFields.groupBy.prefault(['dedupKey']),
+    groupWait: policyFields.groupWait.prefault('PT0S'),
+    tiers: policyFields.tiers,
+    calendarId: policyFields.calendarId.prefault(null),
+    defer: policyFields.defer.default(null),
+    repeat: policyFields.repeat.prefault(null),
+    acknowledgementTimeout: policyFields.acknowledgementTimeout.prefault(null),
+    acknowledgementReminder: policyFields.acknowledgementReminder.default(true),
+    cooldown: policyFields.cooldown.prefault('PT30M'),
+    cooldownScope: policyFields.cooldownScope.default('full'),
+    hardStop: policyFields.hardStop.prefault('P7D'),
+    fallback: policyFields.fallback.prefault([]),
+    followUp: policyFields.followUp.default('in_place'),
+    autoResolve: policyFields.autoResolve.default(true),
+    minProof: policyFields.minProof.default('any'),
+  })
+  .meta({ id: 'EscalationPolicyCreate' });
+
 /** A definition as bodies have it: durations under other names, as milliseconds all the same. */
 type DefinitionInput = Omit<PolicyDefinition, 'groupWaitMs' | 'acknowledgementTimeoutMs' | 'cooldownMs' | 'hardStopMs'> & {
   groupWait: number;

@@ -3,7 +3,7 @@ import type { EscalationSubject, GroupKey, GroupSelection, StoredGroup } from '.
 import type { StandingKey } from '../db/queries/problem.ts';
 import type { OrganizationFacts } from '../db/queries/routing-facts.ts';
 import type { AcceptedEvent } from '../domain/event.ts';
-import type { GroupStep } from '../domain/escalation-effect.ts';
+import { verdictOf } from '../domain/escalation-verdict.ts';
 import { deriveGroupKey } from '../domain/group-key.ts';
 import { matchPolicies, type PolicyMatch } from '../domain/policy-match.ts';
 import type { Decision, Muting } from '../domain/routing.ts';
@@ -93,15 +93,6 @@ export function createIntakeEscalations(
       return { decisions, muted };
     },
   };
-}
-
-function verdictOf({ state, effects }: GroupStep, key: string): Pick<Decision, 'verdict' | 'reason'> {
-  if (effects.some(({ kind }) => kind === 'opened')) return { verdict: 'escalate', reason: 'policy_match' };
-  if (state.held.some((held) => held.key === key)) return { verdict: 'suppress', reason: 'silenced' };
-  if (effects.some((effect) => effect.kind === 'timeline' && effect.what === 'restarted'))
-    return { verdict: 'escalate', reason: 'policy_match' };
-  const attached = state.members.find((member) => member.key === key)?.attached;
-  return { verdict: 'suppress', reason: attached === 'cooldown' || attached === 'snoozed' ? attached : 'grouped' };
 }
 
 export function subjectOf(event: AcceptedEvent): EscalationSubject {

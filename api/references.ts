@@ -2,6 +2,7 @@ import { LockMode } from '@mikro-orm/core';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { CalendarEntity } from '../db/entities/calendar.ts';
 import { ChannelEntity } from '../db/entities/channel.ts';
+import { ContactMethodEntity } from '../db/entities/contact-method.ts';
 import { EscalationPolicyEntity } from '../db/entities/escalation-policy.ts';
 import { MemberEntity } from '../db/entities/member.ts';
 import { ScheduleEntity } from '../db/entities/schedule.ts';
@@ -21,24 +22,43 @@ interface Wanted {
   id: { $in: string[] };
 }
 
-// Held against deletion until this transaction ends, in the order of their ids: whoever deletes one looks for what names it, and must find us.
-const held = { fields: ['id'], orderBy: { id: 'asc' }, lockMode: LockMode.PESSIMISTIC_READ } as const;
+/** `hold`: against deletion until the transaction ends. Whoever deletes one looks for what names it, and must find us. */
+interface Looking {
+  readonly hold: boolean;
+}
+
+// In the order of their ids, so that two transactions with the same ones do not deadlock.
+const only = ({ hold }: Looking) =>
+  ({ fields: ['id'], orderBy: { id: 'asc' }, lockMode: hold ? LockMode.PESSIMISTIC_READ : LockMode.NONE }) as const;
 
 const lookups = {
-  user: { noun: 'member', find: (em: EntityManager, wanted: Wanted) => em.find(MemberEntity, { ...wanted, removedAt: null }, held) },
+  user: {
+    noun: 'member',
+    find: (em: EntityManager, wanted: Wanted, how: Looking) => em.find(MemberEntity, { ...wanted, removedAt: null }, only(how)),
+  },
   schedule: {
     noun: 'schedule',
-    find: (em: EntityManager, wanted: Wanted) => em.find(ScheduleEntity, { ...wanted, deletedAt: null }, held),
+    find: (em: EntityManager, wanted: Wanted, how: Looking) => em.find(ScheduleEntity, { ...wanted, deletedAt: null }, only(how)),
   },
-  channel: { noun: 'channel', find: (em: EntityManager, wanted: Wanted) => em.find(ChannelEntity, { ...wanted, deletedAt: null }, held) },
-  webhook: { noun: 'webhook', find: (em: EntityManager, wanted: Wanted) => em.find(WebhookEntity, { ...wanted, deletedAt: null }, held) },
+  channel: {
+    noun: 'channel',
+    find: (em: EntityManager, wanted: Wanted, how: Looking) => em.find(ChannelEntity, { ...wanted, deletedAt: null }, only(how)),
+  },
+  webhook: {
+    noun: 'webhook',
+    find: (em: EntityManager, wanted: Wanted, how: Looking) => em.find(WebhookEntity, { ...wanted, deletedAt: null }, only(how)),
+  },
   calendar: {
     noun: 'calendar',
-    find: (em: EntityManager, wanted: Wanted) => em.find(CalendarEntity, { ...wanted, deletedAt: null }, held),
+    find: (em: EntityManager, wanted: Wanted, how: Looking) => em.find(CalendarEntity, { ...wanted, deletedAt: null }, only(how)),
+  },
+  contact_method: {
+    noun: 'contact method',
+    find: (em: EntityManager, wanted: Wanted, how: Looking) => em.find(ContactMethodEntity, { ...wanted, deletedAt: null }, only(how)),
   },
   policy: {
     noun: 'escalation policy',
-    find: (em: EntityManager, wanted: Wanted) => em.find(EscalationPolicyEntity, { ...wanted, deletedAt: null }, held),
+    find: (em: EntityManager, wanted: Wanted, how: Looking) => em.find(EscalationPolicyEntity, { ...wanted, deletedAt: null }, only(how)),
   },
 } as const;
 export type ReferenceKind = keyof typeof lookups;
@@ -48,13 +68,14 @@ export async function findBrokenReferences(
   em: EntityManager,
   organizationId: string,
   references: readonly Reference[],
+  how: Looking = { hold: true },
 ): Promise<readonly Fault[]> {
   const broken = new Set(references);
   for (const kind of Object.keys(lookups) as ReferenceKind[]) {
     const asked = references.filter((reference) => reference.kind === kind);
     if (asked.length === 0) continue;
     const ids = [...new Set(asked.map(({ id }) => id))];
-    const found = new Set((await lookups[kind].find(em, { orgId: organizationId, id: { $in: ids } })).map(({ id }) => id));
+    const found = new Set((await lookups[kind].find(em, { orgId: organizationId, id: { $in: ids } }, how)).map(({ id }) => id));
     for (const reference of asked) if (found.has(reference.id)) broken.delete(reference);
   }
   return [...broken].map(({ kind, pointer }) => ({

@@ -2,9 +2,8 @@ import type { Calendar } from './calendar.ts';
 import type { Effect, Outcome, TimelineEntry } from './escalation-effect.ts';
 import type { GroupCommand, GroupInput, Recipient } from './escalation-input.ts';
 import type { EscalationPolicy, Target } from './escalation-policy.ts';
-import { emptyGroup, type Plan } from './escalation-state.ts';
-import { stepGroup } from './escalation.ts';
 import type { Severity } from './severity.ts';
+import { createSimulatedGroup, type SimulatedStep } from './simulated-group.ts';
 
 export type { Recipient } from './escalation-input.ts';
 
@@ -105,59 +104,39 @@ function precedence(step: ScriptStep): number {
   }
 }
 
-interface SimulatedGroup {
-  follow: (step: ScriptStep) => Outcome;
-  /** Does what comes by itself up to and including an instant: pages that fail, then timers. */
-  runUntil: (limit: number) => void;
-}
-
-interface FailingFiring {
-  at: number;
-  escalationId: string;
-  firing: number;
-}
-
 /** Messages and states go to `outcome`. */
-function simulateGroup({ policies, calendars, reach, failures, silences }: Simulation, outcome: SimulationOutcome): SimulatedGroup {
+function simulateGroup({ policies, calendars, reach, failures, silences }: Simulation, outcome: SimulationOutcome) {
   const [own] = policies;
   if (own === undefined) throw new Error('A simulation needs a policy.');
   const versions = [...policies];
-  const failing: FailingFiring[] = [];
-  let state = emptyGroup(own.id);
-  let plan: Plan | null = null;
-  let now = Number.NEGATIVE_INFINITY;
   let escalations = 0;
   let shown = '';
+  const group = createSimulatedGroup(own.id, {
+    policy: (id, version) => versions.findLast((policy) => policy.id === id && (version === null || policy.version === version)),
+    calendar: (id) => calendars.get(id),
+    recipients: reach,
+    silencedUntil: (key, at) => silencedUntil(silences, key, at),
+    rejectedAfterMs: ({ id }) => failures.get(id)?.rejectedAfterMs ?? Infinity,
+    newEscalationId: () => `escalation-${(escalations += 1)}`,
+  });
 
-  const apply = (input: GroupInput, at: number): Outcome => {
-    // What is overdue after a change of policy happens now, not in the past.
-    now = Math.max(now, at);
-    const step = stepGroup(state, input, now, {
-      policy: (id, version) => versions.findLast((policy) => policy.id === id && (version === null || policy.version === version)),
-      calendar: (id) => calendars.get(id),
-      recipients: (target) => reach(target, now),
-      silencedUntil: (key) => silencedUntil(silences, key, now),
-      newId: () => `escalation-${(escalations += 1)}`,
-    });
-    ({ state, plan } = step);
-    step.effects.forEach(record);
-    return step.outcome;
+  const record = ({ effects, outcome: result, at }: SimulatedStep): Outcome => {
+    for (const effect of effects) note(effect, at);
+    return result;
   };
-
-  const record = (effect: Effect): void => {
+  const note = (effect: Effect, at: number): void => {
     switch (effect.kind) {
       case 'fire':
-        send('page', effect);
-        watch(effect);
+        send('page', effect, at);
         break;
       case 'fallback':
-        send('fallback', effect);
+        send('fallback', effect, at);
         break;
       case 'remind':
-        send('reminder', effect);
+        send('reminder', effect, at);
         break;
       case 'timeline':
-        show(effect);
+        show(effect, at);
         break;
       case 'opened':
       case 'cancel_pages':
@@ -167,37 +146,29 @@ function simulateGroup({ policies, calendars, reach, failures, silences }: Simul
         break;
     }
   };
-  const watch = ({ recipients, escalationId, firing }: Extract<Effect, { kind: 'fire' }>): void => {
-    const rejectedAfterMs = Math.max(...recipients.map(({ id }) => failures.get(id)?.rejectedAfterMs ?? Infinity));
-    if (rejectedAfterMs < Infinity) failing.push({ at: now + rejectedAfterMs, escalationId, firing });
-  };
-  const send = (kind: SimulatedMessage['kind'], { recipients, round, tier }: Extract<Effect, { recipients: unknown }>): void => {
+  const send = (
+    kind: SimulatedMessage['kind'],
+    { recipients, round, tier }: Extract<Effect, { recipients: unknown }>,
+    at: number,
+  ): void => {
     // A fallback may come before any tier has fired.
-    for (const { id } of recipients) outcome.messages.push({ at: now, kind, recipientId: id, round, tier: Math.max(1, tier) });
+    for (const { id } of recipients) outcome.messages.push({ at, kind, recipientId: id, round, tier: Math.max(1, tier) });
   };
-  const show = ({ escalationId, status }: TimelineEntry): void => {
+  const show = ({ escalationId, status }: TimelineEntry, at: number): void => {
     if (status === null || shown === `${escalationId} ${status}`) return;
     shown = `${escalationId} ${status}`;
-    outcome.states.push({ at: now, state: status });
+    outcome.states.push({ at, state: status });
   };
 
   return {
-    follow: (step) => {
-      if (step.kind !== 'policy_changed') return apply(toInput(step, state.escalation?.id ?? ''), step.at);
+    follow(step: ScriptStep): Outcome {
+      if (step.kind !== 'policy_changed') return record(group.apply(toInput(step, group.state().escalation?.id ?? ''), step.at));
       versions.push(step.policy);
       return 'applied';
     },
-    runUntil: (limit) => {
-      for (;;) {
-        const next = failing.reduce<FailingFiring | null>((first, other) => (first === null || other.at < first.at ? other : first), null);
-        const failsAt = next?.at ?? Infinity;
-        const dueAt = plan?.dueAt ?? Infinity;
-        if (Math.min(failsAt, dueAt) > limit || (failsAt === Infinity && dueAt === Infinity)) return;
-        if (next !== null && failsAt <= dueAt) {
-          failing.splice(failing.indexOf(next), 1);
-          apply({ kind: 'firing_failing', escalationId: next.escalationId, firing: next.firing }, next.at);
-        } else if (plan !== null) apply({ kind: 'due', version: plan.version }, dueAt);
-      }
+    /** Does what comes by itself up to and including an instant: pages that fail, then timers. */
+    runUntil(limit: number): void {
+      while (group.nextAt() <= limit) record(group.advance());
     },
   };
 }
