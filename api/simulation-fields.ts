@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { formatDuration } from '../domain/duration.ts';
 import { fromWireId, type IdKind, toWireId } from '../domain/id.ts';
-import type { PlannedCommand, SimulationPlan } from '../domain/simulation-plan.ts';
+import type { PlannedCommand, SimulatedCommand, SimulationPlan } from '../domain/simulation-plan.ts';
 import type { SimulatedEvent } from '../domain/simulation-problems.ts';
 import { duration } from './duration.ts';
 import { postedEvent } from './event-schema.ts';
@@ -120,14 +120,9 @@ export function planOf({ start, horizon, events, actors, deliveries: rejections 
 /** All that a plan names, but projects. */
 export function planReferences({ actors, rejections }: SimulationPlan): Reference[] {
   return [
-    ...actors.flatMap(({ userId, command: { name, ...rest } }, index): Reference[] => [
+    ...actors.flatMap(({ userId, command }, index): Reference[] => [
       { kind: 'user', id: userId, pointer: `/actors/${index}/as` },
-      ...('to' in rest && 'policyId' in rest.to
-        ? [{ kind: 'policy' as const, id: rest.to.policyId, pointer: `/actors/${index}/policyId` }]
-        : []),
-      ...('to' in rest && 'targets' in rest.to
-        ? rest.to.targets.map(({ kind, id }, at) => ({ kind, id, pointer: `/actors/${index}/targets/${at}/id` }))
-        : []),
+      ...(command.name === 'reassign' ? reassigned(command.to, `/actors/${index}`) : []),
     ]),
     ...rejections.map(({ kind, id }) => ({
       kind: kind === 'contact' ? ('contact_method' as const) : kind,
@@ -135,6 +130,11 @@ export function planReferences({ actors, rejections }: SimulationPlan): Referenc
       pointer: `/deliveries/${presentRecipientId({ kind, id })}`,
     })),
   ];
+}
+
+function reassigned(to: Extract<SimulatedCommand, { name: 'reassign' }>['to'], pointer: string): Reference[] {
+  if ('policyId' in to) return [{ kind: 'policy', id: to.policyId, pointer: `${pointer}/policyId` }];
+  return to.targets.map(({ kind, id }, at) => ({ kind, id, pointer: `${pointer}/targets/${at}/id` }));
 }
 
 /** The plan as a body would give it. */
