@@ -2,15 +2,17 @@ import { createDeliveryActivities } from './delivery.ts';
 import type { DeliveryDependencies } from './dependencies.ts';
 import { createEscalationActivities, type EscalationDependencies } from './escalation.ts';
 import { createDestinationTestActivities } from './destination-test.ts';
+import { createSilenceActivities, type SilenceDependencies } from './silence.ts';
 import { createRetentionActivities, type RetentionDependencies } from './retention.ts';
 
-export type ActivityDependencies = DeliveryDependencies & RetentionDependencies & EscalationDependencies;
+export type ActivityDependencies = DeliveryDependencies & RetentionDependencies & EscalationDependencies & SilenceDependencies;
 
 /** Everything that workflows can have done. */
 export function createActivities(deps: ActivityDependencies) {
   return {
     ...createDeliveryActivities(deps),
     ...createEscalationActivities(deps),
+    ...createSilenceActivities(deps),
     ...createDestinationTestActivities(deps),
     ...createRetentionActivities(deps),
   };

@@ -19,6 +19,7 @@ import { clientOver, type TemporalClient } from '../temporal/connection.ts';
 import { sdkLogger } from '../temporal/runtime.ts';
 import { startRelay } from '../temporal/relay.ts';
 import { createEscalationStarter, type EscalationStarter } from '../temporal/escalation-starter.ts';
+import { createSilenceStarter, type SilenceStarter } from '../temporal/silence-starter.ts';
 import { createRunStarter, type RunStarter } from '../temporal/run-starter.ts';
 import { keepSchedules } from '../temporal/schedules.ts';
 import { taskQueues } from '../workflows/messages.ts';
@@ -32,6 +33,7 @@ import { createRunStore } from './run-store.ts';
 export interface WorkerProcess {
   starter: RunStarter;
   escalations: EscalationStarter;
+  silences: SilenceStarter;
   temporal: TemporalClient;
   orm: MikroORM;
   egress: Egress;
@@ -91,6 +93,7 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
   const escalations = createEscalationStarter({ temporal, publicUrl, onFailed: (error) => log.warn('escalation.wake', { error }) });
   const facts = createFactsCache();
   const tellFailing = createFailingPages({ orm, facts, starter, escalations, log });
+  const silences = createSilenceStarter({ temporal, publicUrl, onFailed: (error) => log.warn('silence.wake', { error }) });
   const activities = createActivities({
     orm,
     facts,
@@ -150,6 +153,7 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
     log,
     escalations,
     tellFailing,
+    silences,
     closeAbandoned: createAbandonedCloser({ orm, destinations, retry, log }),
   });
   const sequencer = createSequencer({
@@ -170,6 +174,7 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
   return {
     starter,
     escalations,
+    silences,
     temporal,
     orm,
     egress,
@@ -180,7 +185,7 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
       schedules.stop();
       await relay.stop();
       await starter.stop();
-      await escalations.stop();
+      await Promise.all([escalations.stop(), silences.stop()]);
       for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
       // A receiver that has not answered by then is given up; its attempt is recorded as interrupted and does not count.
       const timer = setTimeout(() => stopSending.abort(), sendGraceMs);

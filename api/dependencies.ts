@@ -41,6 +41,8 @@ export interface Dependencies {
   readonly facts: FactsCache;
   /** Tells of what committed steps left to do: pages to be sent, workflows to look again. Never waits; what it fails to tell the relay finds. */
   announceSteps(left: StepOutcome): void;
+  /** Tells that a silence was made or changed. Never waits; what it fails to tell the relay finds. */
+  wakeSilence(silence: { organizationId: string; silenceId: string }): void;
   /** Answers `/readyz`. MUST NOT reject. */
   readiness(): Promise<Readiness>;
 }

@@ -65,7 +65,8 @@ export function createIntakeEscalations(
 
   const resolve = (event: AcceptedEvent, key: string): void => {
     for (const group of groups) {
-      if (steps.stateOf(group).members.some((member) => member.key === key && member.firing))
+      const { members, held } = steps.stateOf(group);
+      if (members.some((member) => member.key === key && member.firing) || held.some((one) => one.key === key))
         steps.step(group, { kind: 'problem_resolved', key }, { about: subjectOf(event), at: event.acceptedAt });
     }
   };

@@ -2,17 +2,19 @@ import { recordOf, recordOwnEvents } from '../db/event-record.ts';
 import type { IntakeRecord } from '../db/queries/intake.ts';
 import type { OrganizationFacts } from '../db/queries/routing-facts.ts';
 import type { StandingKey } from '../db/queries/problem.ts';
+import type { SilencedProblem } from '../db/queries/silence.ts';
 import type { AuditDraft } from '../domain/audit/entry.ts';
 import { DomainError } from '../domain/errors.ts';
 import type { AcceptedEvent } from '../domain/event.ts';
 import { newId } from '../domain/id.ts';
 import type { ProblemChange } from '../domain/problem.ts';
 import { decide, type Decision } from '../domain/routing.ts';
+import { activeSilence } from '../domain/silence.ts';
 import type { AuditTrail } from './audit-trail.ts';
 import type { Principal } from './authorization.ts';
 import type { StoredAnswer } from './idempotency.ts';
 import type { IntakeEscalations } from './intake-escalations.ts';
-import { type IntakeStandings, standingKeyOf } from './intake-standings.ts';
+import { type IntakeStandings, type Standing, standingKeyOf } from './intake-standings.ts';
 
 /** What one request posts: one event, or a batch whose members stand or fall alone. */
 export interface IntakeRequest {
@@ -36,6 +38,8 @@ export interface Routed {
   event: AcceptedEvent;
   change: ProblemChange;
   decisions: Decision[];
+  /** What a silence keeps back for now. */
+  silenced: SilencedProblem | null;
 }
 
 export type IntakeOutcome = Routed | { error: DomainError };
@@ -46,6 +50,7 @@ export type IntakeResult = { outcomes: IntakeOutcome[]; entryIds: string[] } | {
 export interface IntakeWork {
   results: IntakeResult[];
   records: IntakeRecord[];
+  silenced: SilencedProblem[];
   /** Of the events that escalations make. */
   ownRecords: IntakeRecord[];
   drafts: AuditDraft[];
@@ -68,7 +73,7 @@ export interface Known {
 /** Decides for every event of these requests; a request whose idempotency key was answered before gets that answer again. */
 export function routeAll(known: Known, requests: readonly IntakeRequest[], replays: ReadonlyMap<IntakeRequest, StoredAnswer>): IntakeWork {
   const { organizationId, facts, scope } = known;
-  const work: IntakeWork = { results: [], records: [], ownRecords: [], drafts: [], scope };
+  const work: IntakeWork = { results: [], records: [], silenced: [], ownRecords: [], drafts: [], scope };
   for (const request of requests) {
     const replay = replays.get(request);
     if (replay !== undefined) {
@@ -80,6 +85,7 @@ export function routeAll(known: Known, requests: readonly IntakeRequest[], repla
     for (const outcome of outcomes) {
       if ('error' in outcome) continue;
       work.records.push(recordOf(outcome, request.principal));
+      if (outcome.silenced !== null) work.silenced.push(outcome.silenced);
       work.drafts.push(request.trail.complete(auditPart(outcome), 202));
     }
   }
@@ -116,7 +122,19 @@ export function route({ organizationId, facts, scope }: Known, draft: DraftEvent
   const standing = scope.standings.apply(event);
   const { decisions, muted } = scope.escalations.apply(event, standing);
   const { change } = standing;
-  return { event, change, decisions: [...decide(event, facts.routing, { change, muted }), ...decisions] };
+  return {
+    event,
+    change,
+    decisions: [...decide(event, facts.routing, { change, muted }), ...decisions],
+    silenced: findSilenced(event, standing, facts),
+  };
+}
+
+/** Only what opens a problem or makes it worse is told when the silence ends: the rest is over by then. */
+function findSilenced(event: AcceptedEvent, { change, problemId }: Standing, { routing }: OrganizationFacts): SilencedProblem | null {
+  if (problemId === null || (change !== 'opened' && change !== 'raised')) return null;
+  const silence = activeSilence(routing.silences, event, event.acceptedAt);
+  return silence === null ? null : { problemId, silenceId: silence.id, eventId: event.id };
 }
 
 function auditPart({ event, decisions }: Routed) {

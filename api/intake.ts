@@ -6,6 +6,7 @@ import { pipelineInOrganization, pipelineInTwo } from '../db/pipeline.ts';
 import { unownedOf } from '../db/event-record.ts';
 import { insertIntake } from '../db/queries/intake.ts';
 import { saveOccurrences, saveProblems } from '../db/queries/problem.ts';
+import { saveSilenced } from '../db/queries/silence.ts';
 import { areFactsStale, assertFacts, createFactsCache } from '../db/queries/routing-facts.ts';
 import type { SecretBox } from '../db/secrets.ts';
 import { inOrganization } from '../db/tenant.ts';
@@ -208,12 +209,13 @@ async function execute(em: EntityManager, statements: ReadonlyArray<RawBuilder<u
 }
 
 /** Events come before what refers to them. */
-function writeStatements(organizationId: string, { records, ownRecords, scope }: IntakeWork): Array<RawBuilder<unknown>> {
+function writeStatements(organizationId: string, { records, silenced, ownRecords, scope }: IntakeWork): Array<RawBuilder<unknown>> {
   const { problems, occurrences } = scope.standings.changed();
   const events = [...records, ...ownRecords];
   return [
     ...(events.length === 0 ? [] : [insertIntake(organizationId, events)]),
     ...(problems.length === 0 ? [] : [saveProblems(organizationId, problems)]),
+    ...(silenced.length === 0 ? [] : [saveSilenced(organizationId, silenced)]),
     ...(occurrences.length === 0 ? [] : [saveOccurrences(organizationId, occurrences)]),
     ...scope.escalations.steps.statements(),
   ];

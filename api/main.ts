@@ -7,6 +7,7 @@ import { collectProcessMetrics } from '../metrics.ts';
 import { connectLazily } from '../temporal/connection.ts';
 import { createEscalationStarter, type EscalationStarter } from '../temporal/escalation-starter.ts';
 import { createRunStarter, type RunStarter } from '../temporal/run-starter.ts';
+import { createSilenceStarter, type SilenceStarter } from '../temporal/silence-starter.ts';
 import { startApi } from './server.ts';
 
 await runProcess(async ({ env }) => {
@@ -23,13 +24,14 @@ await runProcess(async ({ env }) => {
   });
 
   // Links in workflows name the address, which is known once a free port was found; the relay starts what is posted before that.
-  const late: { starter?: RunStarter; escalations?: EscalationStarter } = {};
+  const late: { starter?: RunStarter; escalations?: EscalationStarter; silences?: SilenceStarter } = {};
   const api = await startApi({
     config,
     log,
     temporal,
     starter: { offer: (deliveries) => late.starter?.offer(deliveries) },
     escalations: { wake: (changed) => late.escalations?.wake(changed) },
+    silences: { wake: (changed) => late.silences?.wake(changed) },
   });
   late.starter = createRunStarter({
     temporal,
@@ -43,12 +45,14 @@ await runProcess(async ({ env }) => {
     publicUrl: api.url,
     onFailed: (error) => log.warn('escalation.wake', { error }),
   });
+  late.silences = createSilenceStarter({ temporal, publicUrl: api.url, onFailed: (error) => log.warn('silence.wake', { error }) });
   log.info('listening', { url: api.url });
 
   return async () => {
     await api.stop();
     await late.starter?.stop();
     await late.escalations?.stop();
+    await late.silences?.stop();
     await temporal.close();
     await orm.close(true);
   };

@@ -10,6 +10,7 @@ import { runDestinationTest } from '../temporal/destination-test.ts';
 import { wakeRun } from '../temporal/wake.ts';
 import type { EscalationStarter } from '../temporal/escalation-starter.ts';
 import type { RunStarter } from '../temporal/run-starter.ts';
+import type { SilenceStarter } from '../temporal/silence-starter.ts';
 import { createApp } from './app.ts';
 import { createAuthentication } from './authentication.ts';
 import type { DestinationTest, Readiness } from './dependencies.ts';
@@ -23,6 +24,7 @@ export interface ApiOptions {
   temporal: TemporalClient;
   starter: Pick<RunStarter, 'offer'>;
   escalations: Pick<EscalationStarter, 'wake'>;
+  silences: Pick<SilenceStarter, 'wake'>;
 }
 
 export interface RunningApi {
@@ -38,7 +40,7 @@ const stopMs = 10_000;
 const sweepMs = 50;
 
 /** Listens, and returns when requests are answered. @throws one clear sentence when the port is taken. */
-export async function startApi({ config, log, temporal, starter, escalations }: ApiOptions): Promise<RunningApi> {
+export async function startApi({ config, log, temporal, starter, escalations, silences }: ApiOptions): Promise<RunningApi> {
   const orm = await openDatabase({ databaseUrl: config.databaseUrl, role: 'tocsin_app', poolMax, applicationName: 'tocsin_api' });
   const secrets = createSecretBox(config.secretKeys);
   // Judges addresses when they are saved; the worker judges again when it sends.
@@ -56,6 +58,7 @@ export async function startApi({ config, log, temporal, starter, escalations }: 
       if (delivery.runId === null) starter.offer([delivery]);
       else await wakeRun(temporal, delivery.runId);
     },
+    wakeSilence: (silence) => silences.wake([silence]),
     ...createEscalationChanges({ orm, starter, escalations }),
     authentication: createAuthentication({ orm, log }),
     intake: createIntake({ orm, secrets, starter, escalations }),

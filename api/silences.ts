@@ -3,10 +3,11 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { z } from 'zod';
 import { SilenceEntity } from '../db/entities/silence.ts';
 import type { SilenceRow } from '../db/entities/silence.ts';
+import { planSilence } from '../db/silence-step.ts';
 import { DomainError, notFound, validationFailed } from '../domain/errors.ts';
 import { newId, toWireId } from '../domain/id.ts';
 import { silenceFaults, silenceRules } from '../domain/silence.ts';
-import { endpoint } from './endpoint.ts';
+import { endpoint, type TransactionContext } from './endpoint.ts';
 import { matcher, presentMatcher, shownMatcher } from './matcher.ts';
 import { openPageById, pageOf, pageQuery } from './paging.ts';
 import { idParams, listOf, presentedId, presentedTime, prose, time } from './schema.ts';
@@ -79,6 +80,16 @@ const whereOf: Readonly<Record<(typeof states)[number], (now: Date) => object>> 
   cancelled: () => ({ cancelledAt: { $ne: null } }),
 };
 
+/** What the silence does by itself is set with the change, and its workflow told after. */
+async function keepClock(
+  { em, afterCommit, deps }: Pick<TransactionContext, 'em' | 'afterCommit' | 'deps'>,
+  row: SilenceRow,
+): Promise<void> {
+  await em.flush();
+  await planSilence(em, row);
+  afterCommit(() => deps.wakeSilence({ organizationId: row.orgId, silenceId: row.id }));
+}
+
 const listSilences = endpoint({
   name: 'silence.list',
   method: 'get',
@@ -119,7 +130,14 @@ const createSilence = endpoint({
     })
     .meta({ id: 'SilenceCreate' }),
   responses: { 201: { description: 'The silence.', schema: silence } },
-  handler: async ({ em, principal, input: { body }, now, audit }) => {
+  handler: async (context) => {
+    const {
+      em,
+      principal,
+      input: { body },
+      now,
+      audit,
+    } = context;
     const row = em.create(SilenceEntity, {
       ...body,
       id: newId(now.getTime()),
@@ -133,6 +151,7 @@ const createSilence = endpoint({
     });
     const after = presentSilence(row, now);
     audit({ resource: { type: 'silence', id: row.id }, after });
+    await keepClock(context, row);
     return { body: after, headers: versionHeaders(row) };
   },
 });
@@ -163,7 +182,15 @@ const updateSilence = endpoint({
   params: idParams('silence'),
   body: z.strictObject({ endsAt: fields.endsAt.optional(), comment: fields.comment.optional() }).meta({ id: 'SilencePatch' }),
   responses: { 200: { description: 'The silence as it is now.', schema: silence } },
-  handler: async ({ em, principal, input: { params, body }, ifMatch, now, audit }) => {
+  handler: async (context) => {
+    const {
+      em,
+      principal,
+      input: { params, body },
+      ifMatch,
+      now,
+      audit,
+    } = context;
     const row = await findSilence(em, principal.organizationId, params.id, LockMode.PESSIMISTIC_WRITE);
     assertVersion(row, ifMatch);
     assertUnended(row, now);
@@ -177,6 +204,7 @@ const updateSilence = endpoint({
     row.updatedAt = now;
     const after = presentSilence(row, now);
     audit({ resource: { type: 'silence', id: row.id }, before, after });
+    await keepClock(context, row);
     return { body: after, headers: versionHeaders(row) };
   },
 });
@@ -192,7 +220,15 @@ const cancelSilence = endpoint({
   conditional: true,
   params: idParams('silence'),
   responses: { 204: { description: 'Cancelled.' } },
-  handler: async ({ em, principal, input: { params }, ifMatch, now, audit }) => {
+  handler: async (context) => {
+    const {
+      em,
+      principal,
+      input: { params },
+      ifMatch,
+      now,
+      audit,
+    } = context;
     const row = await findSilence(em, principal.organizationId, params.id, LockMode.PESSIMISTIC_WRITE);
     assertVersion(row, ifMatch);
     assertUnended(row, now);
@@ -202,6 +238,7 @@ const cancelSilence = endpoint({
     row.version += 1;
     row.updatedAt = now;
     audit({ resource: { type: 'silence', id: row.id }, before, after: presentSilence(row, now) });
+    await keepClock(context, row);
     return {};
   },
 });

@@ -13,6 +13,7 @@ import { insertIntake } from './queries/intake.ts';
 import { policyOf } from './queries/policy.ts';
 import { lockStandings, type StandingKey } from './queries/problem.ts';
 import type { FactsCache } from './queries/routing-facts.ts';
+import { findEnded } from './queries/silence.ts';
 import { inOrganization } from './tenant.ts';
 
 export interface EscalationChange {
@@ -80,7 +81,15 @@ export async function changeEscalation(
 
   const now = Math.max(at, group.steppedAt);
   const steps = createEscalationSteps({ organizationId, at: now, configuration: known.escalation });
-  const step = steps.step(group, input, change.by === undefined ? {} : { by: change.by });
+  const due = group.state.held.flatMap(({ key, until }) => (until <= now ? [key] : []));
+  // What a silence kept back may have ended unheard: nobody closes a problem that merely is not heard of any more.
+  const ended = due.length === 0 ? [] : await findEnded(em, due, now - known.problemTtlMs);
+  for (const key of ended) steps.step(group, { kind: 'problem_resolved', key });
+  const step = steps.step(
+    group,
+    ended.length === 0 ? input : current(input, steps.stateOf(group)),
+    change.by === undefined ? {} : { by: change.by },
+  );
   const records = recordOwnEvents(steps.ownEvents(), organizationId, now, known.routing);
   if (records.length > 0) await insertIntake(organizationId, records).execute(em.getKysely());
   for (const statement of steps.statements()) await statement.execute(em.getKysely());
@@ -91,6 +100,11 @@ export async function changeEscalation(
     state: step.state,
     outcome: { ...outcome, deliveries: [...outcome.deliveries, ...records.flatMap((record) => unownedOf(organizationId, record))] },
   };
+}
+
+/** What is due is due under the version that the group has come to. */
+function current(input: GroupInput, { version }: GroupState): GroupInput {
+  return input.kind === 'due' ? { kind: 'due', version } : input;
 }
 
 async function withPolicyVersion(em: EntityManager, group: StoredGroup, version: number): Promise<StoredGroup> {

@@ -23,12 +23,14 @@ import {
   insertNotices,
   insertPages,
   insertTimeline,
+  type HeldRecord,
   type MemberRecord,
   type NoticeRecord,
   type PageRecord,
   retireEscalations,
   saveEscalations,
   saveGroups,
+  saveHeld,
   saveMembers,
   type TimelineRecord,
 } from './queries/escalation.ts';
@@ -95,6 +97,7 @@ export function createEscalationSteps({
   const about = new Map<string, EscalationSubject>();
   const escalations = new Map<string, EscalationRecord>();
   const members = new Map<string, MemberRecord>();
+  const held = new Map<string, HeldRecord>();
   const retired: string[] = [];
   const firings: FiringRecord[] = [];
   const pages: Array<PageRecord & { needs: EscalationEventType }> = [];
@@ -143,6 +146,8 @@ export function createEscalationSteps({
     { input, options }: { input: GroupInput; options: StepOptions },
   ): void => {
     const { escalation } = state;
+    for (const { key } of before.held) held.set(`${group.id} ${key}`, { groupId: group.id, problemId: key, isHeld: false });
+    for (const { key } of state.held) held.set(`${group.id} ${key}`, { groupId: group.id, problemId: key, isHeld: true });
     if (before.escalation !== null && before.escalation.id !== escalation?.id) retired.push(before.escalation.id);
     if (escalation === null) return;
     if (!about.has(escalation.id)) about.set(escalation.id, subjectOf(group, state, input, options));
@@ -289,6 +294,7 @@ export function createEscalationSteps({
         ...when(changed, (rows) => saveGroups(organizationId, rows, at)),
         ...when([...escalations.values()], (rows) => saveEscalations(organizationId, rows, at)),
         ...when(superseded, (rows) => retireEscalations(organizationId, rows)),
+        ...(held.size === 0 ? [] : saveHeld(organizationId, [...held.values()])),
         ...when([...members.values()], (rows) => saveMembers(organizationId, rows, at)),
         ...when(firings, (rows) => insertFirings(organizationId, rows, at)),
         ...when(cancelled, (rows) => cancelPages(organizationId, rows, at)),

@@ -44,6 +44,7 @@ export type RoutingReason =
   | 'rule_match'
   | 'builtin_default'
   | 'severity_raised'
+  | 'unmuted'
   | 'deduplicated'
   | 'no_open_problem'
   | 'silenced'
@@ -87,6 +88,18 @@ export function decide(event: AcceptedEvent, facts: RoutingFacts, standing: Even
     applyStanding(decision, standing, silence),
   );
   return [...decideWebhooks(event, facts), ...told];
+}
+
+/**
+ * The same for a problem that a silence kept back until `at`, and that is still open: those whom the silence kept it from are told, unless
+ * another silence mutes it by now. Webhooks had it when it came.
+ */
+export function decideUnmuted(event: AcceptedEvent, facts: RoutingFacts, { at, muted }: { at: number; muted: Muting | null }): Decision[] {
+  const silence = activeSilence(facts.silences, event, at);
+  return [...decideChannels(event, facts), ...decidePeople(event, facts)].map((decision) => {
+    const told = applyStanding(decision, { change: 'opened', muted }, silence);
+    return told.verdict === 'send' ? { ...told, reason: 'unmuted' } : told;
+  });
 }
 
 /**

@@ -28,6 +28,7 @@ await runProcess(async ({ env, stopping, fail }) => {
     temporal,
     starter: { offer: (deliveries) => worker?.starter.offer(deliveries) },
     escalations: { wake: (changed) => worker?.escalations.wake(changed) },
+    silences: { wake: (changed) => worker?.silences.wake(changed) },
   });
   const working = connectWorker({ address, namespace, log, signal: stopping }).then(async (connection) => {
     worker = await startWorkerProcess({ config, connection, log, publicUrl: api.url });

@@ -10,6 +10,7 @@ import {
   findDeadWorkers,
   findLostAttempts,
   findOverdueRuns,
+  findOverdueSilences,
   findUnowned,
   findUnseenEscalations,
   readBacklog,
@@ -23,6 +24,7 @@ import type { TemporalClient } from './connection.ts';
 import type { UnownedDelivery } from '../db/queries/unowned.ts';
 import type { EscalationStarter } from './escalation-starter.ts';
 import type { RunStarter } from './run-starter.ts';
+import type { SilenceStarter } from './silence-starter.ts';
 
 export interface RelayOptions {
   /** Pool of `tocsin_relay`. */
@@ -30,6 +32,7 @@ export interface RelayOptions {
   temporal: TemporalClient;
   starter: RunStarter;
   escalations: Pick<EscalationStarter, 'wake'>;
+  silences: Pick<SilenceStarter, 'wake'>;
   workerId: string;
   log: Logger;
   /** Tells escalations that pages of theirs reach nobody soon. */
@@ -54,13 +57,14 @@ const attemptOverdueMs = 5_000;
 const lostEveryRounds = 10;
 const describeDeadlineMs = 2_000;
 const expiredKeysEveryRounds = 60;
-const limits = { unowned: 5_000, overdue: 20, abandoned: 1_000, unseen: 1_000, failing: 200 } as const;
+const limits = { unowned: 5_000, overdue: 20, abandoned: 1_000, unseen: 1_000, failing: 200, silences: 100 } as const;
 
 /**
  * Makes true what the rows say. PostgreSQL holds the work, Temporal the clocks; whatever a crash, an outage or an operator's terminate left
  * without a clock gets one here, each second. Several relays side by side are harmless: starting, claiming and closing are conditional.
  */
-export function startRelay({ orm, temporal, starter, escalations, workerId, log, closeAbandoned, tellFailing }: RelayOptions): Relay {
+export function startRelay(options: RelayOptions): Relay {
+  const { orm, temporal, starter, escalations, silences, workerId, log, closeAbandoned, tellFailing } = options;
   const checkedAt = new Map<string, number>();
   let rounds = 0;
   let stopped = false;
@@ -116,6 +120,12 @@ export function startRelay({ orm, temporal, starter, escalations, workerId, log,
     return failing.length;
   };
 
+  const wakeSilences = async (): Promise<number> => {
+    const overdue = await findOverdueSilences(orm.em.fork(), { afterMs: unownedAfterMs, limit: limits.silences });
+    silences.wake(overdue);
+    return overdue.length;
+  };
+
   /** Also wakes it: the signal that said "look again" may have been lost. */
   const isRunning = async (runId: string): Promise<boolean> => {
     const handle = temporal.client.workflow.getHandle(workflowIds.deliver(runId));
@@ -149,6 +159,7 @@ export function startRelay({ orm, temporal, starter, escalations, workerId, log,
       lost: (await attempt('lost', restartLost)) ?? 0,
       unseen: (await attempt('unseen', wakeUnseen)) ?? 0,
       failing: (await attempt('failing', tellUnseen)) ?? 0,
+      silences: (await attempt('silences', wakeSilences)) ?? 0,
     };
     await attempt('housekeeping', async () => {
       await deleteOldTests(orm.em.fork());
@@ -158,7 +169,7 @@ export function startRelay({ orm, temporal, starter, escalations, workerId, log,
     await attempt('report', async () => {
       const backlog = await readBacklog(orm.em.fork());
       await reportLoop(orm.em.fork(), 'relay', workerId, { ...found, ...backlog });
-      if (found.abandoned + found.unowned + found.lost + found.unseen + found.failing > 0)
+      if (Object.values(found).some((count) => count > 0))
         log.info('relay', { ...found, ...backlog, durationMs: Math.round(performance.now() - startedAt) });
     });
   };

@@ -20,12 +20,14 @@ export const workflowTypes = {
   destinationTest: 'destinationTest',
   sweepDeliveries: 'sweepDeliveries',
   escalation: 'escalation',
+  silence: 'silence',
 } as const;
 
 export const workflowIds = {
   deliver: (runId: string): string => `deliver:${runId}`,
   destinationTest: (testId: string): string => `test:${testId}`,
   escalation: (escalationId: string): string => `esc:${escalationId}`,
+  silence: (silenceId: string): string => `sil:${silenceId}`,
 } as const;
 
 /** Ids only: deliveries are rows, and what a row says may change while the workflow waits. */
@@ -142,3 +144,15 @@ export type EscalationStep =
   | { kind: 'ended'; state: EscalationView['state'] }
   /** `details` is Markdown for the Temporal Web UI. */
   | { kind: 'wait'; ms: number | null; view: EscalationView; summary: string; details: string };
+
+export interface SilenceInput {
+  /** UUIDs. */
+  organizationId: string;
+  silenceId: string;
+}
+
+/** "The silence was changed, look again." A lost, doubled or late signal is harmless. */
+export const silenceChanged = defineSignal('silenceChanged');
+
+/** What a silence's row says after what was due has been done. */
+export type SilenceStep = { kind: 'ended' } | { kind: 'wait'; ms: number; dueAt: string; summary: string; details: string };

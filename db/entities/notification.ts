@@ -8,7 +8,7 @@ export const NotificationEntity = defineEntity({
     orgId: p.uuid().primary(),
     id: p.uuid().primary(),
     userId: p.uuid().nullable(),
-    eventId: p.uuid(),
+    eventId: p.uuid().nullable(),
     type: p.text(),
     feed: p.text(),
     severity: p.text(),

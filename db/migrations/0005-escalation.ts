@@ -6,6 +6,7 @@ export class Migration0005Escalation extends Migration {
 
   override up(): void {
     this.createProblems();
+    this.createSilenced();
     this.createEscalations();
     this.createLinkTokens();
     for (const table of tenantTables) this.addSql(ownRows(table));
@@ -27,6 +28,8 @@ export class Migration0005Escalation extends Migration {
     this.addSql(`
       create policy relay on escalation to tocsin_relay using (true) with check (true);
       grant select, update on escalation to tocsin_relay;
+      create policy relay on silence_clock to tocsin_relay using (true);
+      grant select on silence_clock to tocsin_relay;
     `);
   }
 
@@ -73,6 +76,36 @@ export class Migration0005Escalation extends Migration {
       end $$;
     `);
   }
+  /** What becomes of silences by themselves: notices to whoever made them, and in the end what they kept back. */
+  private createSilenced(): void {
+    this.addSql(`
+      create table silence_clock (
+        org_id uuid not null references organization (id),
+        silence_id uuid not null,
+        -- of what a silence does by itself, what has been done
+        done text[] not null default '{}',
+        -- null: nothing is left to do
+        due_at timestamptz(3),
+        primary key (org_id, silence_id)
+      );
+      create index silence_clock_due on silence_clock (due_at) where due_at is not null;
+
+      create table silenced_problem (
+        org_id uuid not null references organization (id),
+        problem_id uuid not null,
+        -- the one that lasts longest
+        silence_id uuid not null,
+        -- the last that it kept back
+        event_id uuid not null,
+        primary key (org_id, problem_id)
+      );
+      create index silenced_problem_silence on silenced_problem (org_id, silence_id, problem_id);
+
+      -- A notice about a silence is about no event.
+      alter table notification alter column event_id drop not null;
+    `);
+  }
+
   /**
    * The group's row is what everybody locks who changes anything about its escalations; `state` is the domain's, the other tables tell the
    * same to those who list, join and wait.
@@ -127,6 +160,18 @@ export class Migration0005Escalation extends Migration {
       create index escalation_policy_of on escalation (org_id, policy_id, id);
       create index escalation_due on escalation (due_at) where due_at is not null;
       create index escalation_unseen on escalation (changed_at) where seen_version < version;
+
+      -- Steps that a change of silences may bring about sooner than they are due.
+      create index escalation_waiting on escalation (org_id, id) where why in ('deferred_silence', 'silence_end', 'cooldown_end');
+
+      -- What silences keep from groups, of their states: found by its problem.
+      create table escalation_held (
+        org_id uuid not null references organization (id),
+        group_id uuid not null,
+        problem_id uuid not null,
+        primary key (org_id, group_id, problem_id)
+      );
+      create index escalation_held_problem on escalation_held (org_id, problem_id);
 
       create table escalation_member (
         org_id uuid not null references organization (id),
@@ -230,8 +275,11 @@ export class Migration0005Escalation extends Migration {
 const tenantTables = [
   'problem',
   'occurrence',
+  'silence_clock',
+  'silenced_problem',
   'escalation_group',
   'escalation',
+  'escalation_held',
   'escalation_member',
   'escalation_firing',
   'escalation_timeline',

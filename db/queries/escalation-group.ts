@@ -55,8 +55,10 @@ const looked = 200;
 /** Which groups a step is about. */
 export interface GroupSelection {
   keys?: readonly GroupKey[];
-  /** Those that the open problems with these keys are members in. */
+  /** Those that the open problems with these keys are members in, or are kept from by a silence. */
   problems?: readonly StandingKey[];
+  /** Those that these problems are kept from by a silence. */
+  heldProblemIds?: readonly string[];
   /** The group of this escalation. */
   escalationId?: string;
 }
@@ -117,17 +119,26 @@ export function readGroups(rows: readonly unknown[]): StoredGroup[] {
   }));
 }
 
-function isSelected(organizationId: string, { keys = [], problems = [], escalationId }: GroupSelection): RawBuilder<unknown> {
+function isSelected(
+  organizationId: string,
+  { keys = [], problems = [], heldProblemIds = [], escalationId }: GroupSelection,
+): RawBuilder<unknown> {
   if (escalationId !== undefined)
     return sql`g.id = (select e.group_id from escalation e where e.org_id = ${organizationId} and e.id = ${escalationId}::uuid)`;
   return sql`(
     (g.policy_id, g.group_key) in (select * from unnest(
       ${keys.map(({ policyId }) => policyId)}::uuid[], ${keys.map(({ groupKey }) => groupKey)}::text[]))
-    or g.id in (select e.group_id from escalation_member m join escalation e on e.org_id = m.org_id and e.id = m.escalation_id
-      join problem p on p.org_id = m.org_id and p.id = m.key and p.ended_at is null
-      join unnest(${problems.map(({ projectId }) => projectId)}::uuid[], ${problems.map(({ family }) => family)}::text[],
+    or g.id in (select h.group_id from escalation_held h where h.org_id = ${organizationId} and h.problem_id = any(${heldProblemIds}::uuid[]))
+    or g.id in (select concerned.group_id
+      from unnest(${problems.map(({ projectId }) => projectId)}::uuid[], ${problems.map(({ family }) => family)}::text[],
           ${problems.map(({ dedupKey }) => dedupKey)}::text[]) as k (project_id, family, dedup_key)
-        on p.family = k.family and p.dedup_key = k.dedup_key and p.project_id is not distinct from k.project_id
-      where m.org_id = ${organizationId} and m.firing)
+        join problem p on p.org_id = ${organizationId} and p.family = k.family and p.dedup_key = k.dedup_key
+          and p.project_id is not distinct from k.project_id and p.ended_at is null
+        cross join lateral (
+          select e.group_id from escalation_member m join escalation e on e.org_id = m.org_id and e.id = m.escalation_id
+            where m.org_id = p.org_id and m.key = p.id and m.firing
+          union all
+          select h.group_id from escalation_held h where h.org_id = p.org_id and h.problem_id = p.id
+        ) as concerned)
   )`;
 }

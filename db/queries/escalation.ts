@@ -35,6 +35,13 @@ export interface MemberRecord extends Member {
   eventId: string;
 }
 
+/** What a silence keeps from a group, or no longer does. */
+export interface HeldRecord {
+  groupId: string;
+  problemId: string;
+  isHeld: boolean;
+}
+
 export interface FiringRecord {
   escalationId: string;
   firing: number;
@@ -133,6 +140,25 @@ export function saveMembers(organizationId: string, members: readonly MemberReco
       on conflict (org_id, escalation_id, key) do update
         set severity = excluded.severity, attached = excluded.attached, firing = excluded.firing
   `;
+}
+
+export function saveHeld(organizationId: string, records: readonly HeldRecord[]): Array<RawBuilder<unknown>> {
+  const [held, freed] = [records.filter(({ isHeld }) => isHeld), records.filter(({ isHeld }) => !isHeld)];
+  const keys = (rows: readonly HeldRecord[]) =>
+    sql`unnest(${rows.map(({ groupId }) => groupId)}::uuid[], ${rows.map(({ problemId }) => problemId)}::uuid[])`;
+  return [
+    ...(held.length === 0
+      ? []
+      : [
+          sql`insert into escalation_held (org_id, group_id, problem_id) select ${organizationId}, * from ${keys(held)} on conflict do nothing`,
+        ]),
+    ...(freed.length === 0
+      ? []
+      : [
+          sql`delete from escalation_held h using ${keys(freed)} as f (group_id, problem_id)
+            where h.org_id = ${organizationId} and h.group_id = f.group_id and h.problem_id = f.problem_id`,
+        ]),
+  ];
 }
 
 export function insertFirings(organizationId: string, firings: readonly FiringRecord[], at: number): RawBuilder<unknown> {

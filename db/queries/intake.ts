@@ -12,6 +12,8 @@ export interface IntakeRecord {
   decisions: Array<Decision & { deliveryId: string | null }>;
   deliveries: IntakeDelivery[];
   notifications: Array<{ id: string; userId: string | null }>;
+  /** Of an event that is stored already and is decided about once more, at this instant. */
+  again?: { at: number; decisionsBefore: number };
 }
 
 export interface IntakeDelivery {
@@ -25,14 +27,19 @@ export interface IntakeDelivery {
 
 /** The statement that writes events with their decisions, deliveries and notifications, whatever their number. */
 export function insertIntake(organizationId: string, records: readonly IntakeRecord[]): RawBuilder<unknown> {
-  const event = <T>(value: (record: IntakeRecord) => T): T[] => records.map(value);
-  const decisions = records.flatMap(({ event: { id }, decisions }) => decisions.map((one, ordinal) => ({ ...one, eventId: id, ordinal })));
+  const fresh = records.filter(({ again }) => again === undefined);
+  const event = <T>(value: (record: IntakeRecord) => T): T[] => fresh.map(value);
+  const decisions = records.flatMap(({ event: { id }, decisions, again }) =>
+    decisions.map((one, n) => ({ ...one, eventId: id, ordinal: (again?.decisionsBefore ?? 0) + n })),
+  );
   const decision = <T>(value: (one: (typeof decisions)[number]) => T): T[] => decisions.map(value);
-  const deliveries = records.flatMap(({ event: { id, type, acceptedAt }, deliveries }) =>
-    deliveries.map((one) => ({ ...one, eventId: id, eventType: type, at: time(acceptedAt) })),
+  const deliveries = records.flatMap(({ event: { id, type, acceptedAt }, deliveries, again }) =>
+    deliveries.map((one) => ({ ...one, eventId: id, eventType: type, at: time(again?.at ?? acceptedAt) })),
   );
   const delivery = <T>(value: (one: (typeof deliveries)[number]) => T): T[] => deliveries.map(value);
-  const notifications = records.flatMap(({ event: about, notifications }) => notifications.map((one) => ({ ...one, about })));
+  const notifications = records.flatMap(({ event: about, notifications, again }) =>
+    notifications.map((one) => ({ ...one, about, at: time(again?.at ?? about.acceptedAt) })),
+  );
   const notification = <T>(value: (one: (typeof notifications)[number]) => T): T[] => notifications.map(value);
   const bodies = packBytes(event(({ body }) => body));
   return sql`
@@ -84,7 +91,7 @@ export function insertIntake(organizationId: string, records: readonly IntakeRec
         ${notification((one) => one.about.type)}::text[], ${notification((one) => one.about.feed)}::text[],
         ${notification((one) => one.about.severity)}::text[], ${notification((one) => one.about.projectId)}::uuid[],
         ${notification((one) => one.about.subject)}::text[], ${notification((one) => one.about.message)}::text[],
-        ${notification((one) => time(one.about.acceptedAt))}::timestamptz[])
+        ${notification((one) => one.at)}::timestamptz[])
   `;
 }
 

@@ -153,3 +153,15 @@ export async function findUnseenEscalations(
   `.execute(em.getKysely());
   return rows;
 }
+
+/** Silences that have not done what was due: their workflows may never have started, or be gone. */
+export async function findOverdueSilences(
+  em: EntityManager,
+  { afterMs, limit }: { afterMs: number; limit: number },
+): Promise<Array<{ organizationId: string; silenceId: string }>> {
+  const { rows } = await sql<{ organizationId: string; silenceId: string }>`
+    select org_id as "organizationId", silence_id as "silenceId" from silence_clock
+      where due_at < clock_timestamp() - make_interval(secs => ${afterMs / 1_000}) order by due_at limit ${limit}
+  `.execute(em.getKysely());
+  return rows;
+}

@@ -21,7 +21,7 @@ async function problems(dedupKey: string): Promise<Array<Record<string, unknown>
   const client = new pg.Client({ connectionString: api.databaseUrl });
   await client.connect();
   try {
-    const text = 'select count, highest_severity, ended_by from problem where dedup_key = $1 order by opened_at, id';
+    const text = 'select count, highest_severity, ended_by from problem where dedup_key = $1 order by ended_at nulls last';
     return (await client.query<Record<string, unknown>>(text, [dedupKey])).rows;
   } finally {
     await client.end();

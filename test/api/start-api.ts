@@ -122,6 +122,7 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
     egress,
     minIntervalMs: 60_000,
     testDestination: async () => passedTest,
+    wakeSilence: () => {},
     wakeDelivery: async (delivery) => void woken.push(delivery),
     ...createEscalationChanges({ orm, starter, escalations: announcing }),
     readiness: async () => ({ ready: true, postgres: 'ok', temporal: 'ok' }),

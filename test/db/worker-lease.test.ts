@@ -12,7 +12,7 @@ import { makeScratch, until } from '../embedded/scratch.ts';
 const log = createLogger({ process: 'worker', write: () => undefined });
 const [living, dead, nobody] = [newId(Date.now()), newId(Date.now()), newId(Date.now())];
 /** Renewals come each second. */
-const leaseMs = 3_000;
+const leaseMs = 5_000;
 
 let postgres: Postgres | undefined;
 afterEach(async () => postgres?.stop());

@@ -1,6 +1,13 @@
 import { describe, expect, test } from '@jest/globals';
 import type { AcceptedEvent } from '../../domain/event.ts';
-import { decide, type EventStanding, type RoutedChannel, type RoutingFacts, type RoutingReason } from '../../domain/routing.ts';
+import {
+  decide,
+  decideUnmuted,
+  type EventStanding,
+  type RoutedChannel,
+  type RoutingFacts,
+  type RoutingReason,
+} from '../../domain/routing.ts';
 import type { Rule } from '../../domain/rule.ts';
 import type { Silence } from '../../domain/silence.ts';
 import { buildEvent } from '../channels/views.ts';
@@ -51,7 +58,10 @@ function lines(event: Partial<AcceptedEvent>, facts: Partial<RoutingFacts>, stan
 }
 
 describe('every reason', () => {
-  const cases: Record<RoutingReason, [Partial<AcceptedEvent>, Partial<RoutingFacts>, string, Partial<EventStanding>?]> = {
+  const cases: Record<
+    Exclude<RoutingReason, 'unmuted'>,
+    [Partial<AcceptedEvent>, Partial<RoutingFacts>, string, Partial<EventStanding>?]
+  > = {
     subscribed: [{}, { webhooks: [webhook] }, 'webhook:w1 send subscribed'],
     rule_match: [{}, { rules: [rule], channels }, 'channel:c1 send rule_match'],
     builtin_default: [{}, {}, 'in_app send builtin_default'],
@@ -93,6 +103,24 @@ test('a worsening problem does not reach a destination that is off', () => {
 test('a silence names itself as the winner, and what it outranks as losers', () => {
   const [decision] = decide(buildEvent(), { ...noFacts, rules: [rule], channels, silences: [silence] }, opened);
   expect(decision).toMatchObject({ verdict: 'suppress', reason: 'silenced', winner: 'silence:s1@4', losers: ['rule:r1@2'] });
+});
+
+describe('at the end of a silence', () => {
+  const facts = { ...noFacts, webhooks: [webhook], rules: [rule], channels, silences: [silence] };
+  const reasons = (at: number, muted: 'cooldown' | null = null) =>
+    decideUnmuted(buildEvent(), facts, { at, muted }).map(({ target, verdict, reason }) => `${target.kind} ${verdict} ${reason}`);
+
+  test('those whom it kept a problem from are told, webhooks had it already', () => {
+    expect(reasons(silence.endsAt)).toEqual(['channel send unmuted', 'in_app send unmuted']);
+  });
+
+  test('nobody is told of what another silence mutes by then', () => {
+    expect(reasons(silence.endsAt - 1)).toEqual(['channel suppress silenced', 'in_app suppress silenced']);
+  });
+
+  test('a cooldown that it came into hides it for longer, but in the app', () => {
+    expect(reasons(silence.endsAt, 'cooldown')).toEqual(['channel suppress cooldown', 'in_app send unmuted']);
+  });
 });
 
 test('the resolve of a problem that people know of is told during a silence and a cooldown', () => {

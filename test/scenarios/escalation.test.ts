@@ -87,6 +87,36 @@ describeWithTemporal('escalations', () => {
     expect(fromWireId('event', event['id'])).toBe(row!['event_id']);
   });
 
+  test('what a silence kept back pages at its end, and what it kept from a tier comes when it is cancelled', async () => {
+    const story = { key: 'label.story', op: '=', value: 'silence' };
+    await policy({ name: 'silence', trigger: { types: ['alert.fired'], matchers: [story] } });
+    const silence = async (ms: number) =>
+      tocsin.call('POST', '/silences', { matchers: [story], endsAt: new Date(Date.now() + ms).toISOString(), comment: 'Upgrade' });
+    const { endsAt } = await silence(2_000);
+    const subject = 'Replica of db-2 lags';
+    const fired = { type: 'alert.fired', severity: 'high', subject, dedupKey: 'silence', labels: { story: 'silence' } };
+    await tocsin.post(fired);
+    expect(await escalationOf(subject)).toBeUndefined();
+    const mails = async (count: number) =>
+      waitFor(
+        async () => mailed(subject),
+        ({ length }) => length === count,
+        { what: `${count} mails` },
+      );
+    await mails(1);
+    expect(Date.now()).toBeGreaterThanOrEqual(Date.parse(endsAt));
+    const { id } = await silence(3_600_000);
+    await waitFor(
+      async () => escalationOf(subject),
+      (row) => row?.['why'] === 'deferred_silence',
+      { what: 'the wait of tier 2' },
+    );
+    await tocsin.call('DELETE', `/silences/${id}`);
+    await mails(2);
+    expect(mailed(subject)).toEqual(['first@example.com', 'second@example.com']);
+    await tocsin.post({ ...fired, type: 'alert.resolved' });
+  });
+
   test('the link in a page acknowledges once, by whom it was sent to, and looking at it does nothing', async () => {
     await policy({ name: 'link', trigger: { types: ['alert.fired'], matchers: [{ key: 'label.story', op: '=', value: 'link' }] } });
     const subject = 'Queue of billing grows';

@@ -107,6 +107,15 @@ test('escalation: acknowledged by an update, resolved by an event', async () => 
   await record('escalation-answered', workflowId);
 });
 
+test('silence: changed, ends', async () => {
+  const matchers = [{ key: 'label.story', op: '=', value: 'recorded' }];
+  const endsAt = (ms: number) => new Date(Date.now() + ms).toISOString();
+  const { id } = await tocsin.call('POST', '/silences', { matchers, endsAt: endsAt(3_600_000), comment: 'Recorded' });
+  const workflowId = await only(`WorkflowType = 'silence'`);
+  await tocsin.call('PATCH', `/silences/${id}`, { endsAt: endsAt(1_500) });
+  await record('silence-ended', workflowId);
+});
+
 async function only(query: string): Promise<string> {
   const list = async () => Array.fromAsync(tocsin.client.workflow.list({ query }), ({ workflowId }) => workflowId);
   const [workflowId] = await waitFor(list, ({ length }) => length === 1, { what: query });

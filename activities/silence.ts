@@ -1,0 +1,43 @@
+import type { MikroORM } from '@mikro-orm/postgresql';
+import type { FactsCache } from '../db/queries/routing-facts.ts';
+import { type SilencePlan, stepSilence } from '../db/silence-step.ts';
+import { toWireId } from '../domain/id.ts';
+import type { EscalationStarter } from '../temporal/escalation-starter.ts';
+import type { RunStarter } from '../temporal/run-starter.ts';
+import type { SilenceInput, SilenceStep } from '../workflows/messages.ts';
+
+export interface SilenceDependencies {
+  orm: MikroORM;
+  facts: FactsCache;
+  starter: Pick<RunStarter, 'offer'>;
+  escalations: Pick<EscalationStarter, 'wake'>;
+}
+
+const summaries: Record<SilencePlan['what'], string> = {
+  started: 'it begins',
+  ending_soon: 'whoever made it hears that it ends soon',
+  ended: 'it ends',
+};
+
+export function createSilenceActivities({ orm, facts, starter, escalations }: SilenceDependencies) {
+  /** Does what the silence has to do by now, and says what to wait for. May be repeated at any point. */
+  async function advanceSilence(input: SilenceInput): Promise<SilenceStep> {
+    const announce: Parameters<typeof stepSilence>[0]['announce'] = ({ deliveries, changed }) => {
+      starter.offer(deliveries);
+      escalations.wake(changed);
+    };
+    const next = await stepSilence({ orm, facts, announce }, input, Date.now);
+    if (next === null) return { kind: 'ended' };
+    const dueAt = new Date(next.at).toISOString();
+    const summary = summaries[next.what];
+    return {
+      kind: 'wait',
+      ms: next.at - Date.now(),
+      dueAt,
+      summary,
+      details: `Silence ${toWireId('silence', input.silenceId)}; next: ${summary}, at ${dueAt}.`,
+    };
+  }
+
+  return { advanceSilence };
+}
