@@ -1,14 +1,12 @@
 import { z } from 'zod';
 import { translateAlertmanager } from '../domain/alertmanager.ts';
-import { type Fault, validationFailed } from '../domain/errors.ts';
-import type { EventInput } from '../domain/foreign-event.ts';
+import { DomainError, validationFailed } from '../domain/errors.ts';
 import { toWireId } from '../domain/id.ts';
 import { ownTransactionEndpoint } from './endpoint.ts';
-import { postedEvent } from './event-schema.ts';
-import { draftEvent, presentStatus } from './events.ts';
-import type { DraftEvent } from './intake-work.ts';
+import { presentStatus } from './event-answers.ts';
+import { eventMaker, isPrepared, prepareEvents } from './event-drafts.ts';
+import type { PreparedEvent } from './intake-work.ts';
 import { presentedId, wireId } from './schema.ts';
-import { toFaults } from './validation.ts';
 
 const mebibyte = 1024 * 1024;
 
@@ -53,8 +51,10 @@ const postAlerts = ownTransactionEndpoint({
   handler: async ({ input: { query, body }, principal, now, trail, deps, auditedAs }) => {
     const project = query.projectId === undefined ? {} : { projectId: toWireId('project', query.projectId) };
     const inputs = translateAlertmanager(body, now.getTime()).map((input) => ({ ...input, ...project }));
+    const makers = inputs.map((input) => eventMaker(input, { data: undefined, now }));
+    const events = allPrepared(await prepareEvents(deps.intake, principal.organizationId, makers));
+    const result = await deps.intake.accept({ principal, now, trail, events });
     // No idempotency key, so nothing is ever replayed.
-    const result = await deps.intake.accept({ principal, now, trail, events: draftAlerts(inputs, now) });
     if ('replay' in result) throw new Error('An answer was replayed to a request without a key.');
     auditedAs(result.entryIds);
     return {
@@ -69,17 +69,13 @@ const postAlerts = ownTransactionEndpoint({
   },
 });
 
-/** What the translation gives is validated like any other event. */
-function draftAlerts(inputs: readonly EventInput[], now: Date): DraftEvent[] {
-  const faults: Fault[] = [];
-  const drafts: DraftEvent[] = [];
-  for (const [i, input] of inputs.entries()) {
-    const parsed = postedEvent.safeParse(input, { reportInput: true });
-    if (parsed.success) drafts.push(draftEvent(parsed.data, '', now));
-    else faults.push(...parsed.error.issues.flatMap((issue) => toFaults(issue, `/alerts/${i}`)));
-  }
+/** Throws what is wrong with any of them. */
+function allPrepared(prepared: ReadonlyArray<PreparedEvent | DomainError>): PreparedEvent[] {
+  const faults = prepared.flatMap((event, i) =>
+    event instanceof DomainError ? (event.faults ?? []).map((fault) => ({ ...fault, pointer: `/alerts/${i}${fault.pointer}` })) : [],
+  );
   if (faults.length > 0) throw validationFailed(faults);
-  return drafts;
+  return prepared.filter(isPrepared);
 }
 
 export const alertmanagerEndpoints = [postAlerts];

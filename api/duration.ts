@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { formatDuration, leastDuration, parseDuration } from '../domain/duration.ts';
 import type { Fault } from '../domain/errors.ts';
 import type { Dependencies } from './dependencies.ts';
+import { valuesAt } from './validation.ts';
 
 /** An ISO 8601 duration of a fixed length, at most `maxMs`, which becomes milliseconds. */
 export function duration(maxMs: number) {
@@ -37,11 +38,4 @@ export function inspectLeast(stated: Readonly<Record<string, number>>) {
         return [{ pointer, code: 'too_small', detail: `must be at least ${formatDuration(leastMs)}` }];
       });
     });
-}
-
-function* valuesAt(value: unknown, [name, ...rest]: readonly string[], pointer: string): Generator<{ pointer: string; value: unknown }> {
-  if (name === undefined) yield { pointer, value };
-  else if (typeof value !== 'object' || value === null) return;
-  else
-    for (const [key, member] of Object.entries(value)) if (name === '*' || name === key) yield* valuesAt(member, rest, `${pointer}/${key}`);
 }

@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { z } from 'zod';
+import type { RequestHeaders } from '../domain/cloud-event.ts';
 import type { Fault } from '../domain/errors.ts';
 import type { Permission } from '../domain/permission.ts';
 import type { AuditPart, AuditTrail } from './audit-trail.ts';
@@ -26,6 +27,8 @@ export interface EndpointDefinition<P extends z.ZodType, Q extends z.ZodType, B 
   readonly params?: P;
   readonly query?: Q;
   readonly body?: B;
+  /** Bodies by media type, for a handler that reads them itself (`json`, `rawBody`): documented, not checked. Instead of `body`. */
+  readonly bodies?: Readonly<Record<string, z.ZodType>>;
   /** Successful answers by status. The first is the default. Failures are documented for all endpoints alike. */
   readonly responses: Readonly<Record<number, ResponseDefinition>>;
   /** Honours `Idempotency-Key`: for POST that creates. Only for endpoints in the request's transaction. */
@@ -42,7 +45,7 @@ export interface EndpointDefinition<P extends z.ZodType, Q extends z.ZodType, B 
    * Rules that depend on this process's configuration, or on what can only be asked for. Runs on the body as it came, before any
    * transaction, so that its faults are told together with those of the schema.
    */
-  readonly inspect?: (body: unknown, deps: Dependencies) => Promise<readonly Fault[]>;
+  readonly inspect?: (body: unknown, deps: Dependencies, principal: Principal) => Promise<readonly Fault[]>;
   readonly handler: (context: C & { readonly input: Input<P, Q, B> }) => Promise<Answer>;
 }
 
@@ -75,6 +78,10 @@ export interface RequestContext {
   readonly deps: Dependencies;
   /** The body exactly as it came: number text and key order survive only here. */
   readonly rawBody: string;
+  /** The body as JSON, unchecked; undefined when there is none. */
+  readonly json: unknown;
+  /** Lower-case names, as Node gives them. */
+  readonly headers: RequestHeaders;
   /** Lower case, without parameters; empty when there is no body. */
   readonly mediaType: string;
   /** Version from `If-Match`; undefined when absent or `*`. */

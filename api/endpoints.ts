@@ -15,6 +15,7 @@ import { policyCoverageEndpoints } from './escalation-policy-coverage.ts';
 import { policyVersionEndpoints } from './escalation-policy-versions.ts';
 import { escalationEndpoints } from './escalations.ts';
 import { eventListEndpoints } from './event-list.ts';
+import { eventTypeEndpoints } from './event-types.ts';
 import { eventEndpoints } from './events.ts';
 import { integrationEndpoints } from './integrations.ts';
 import { memberEndpoints } from './members.ts';
@@ -41,6 +42,7 @@ export const endpoints: readonly Endpoint[] = [
   ...eventEndpoints,
   ...alertmanagerEndpoints,
   ...eventListEndpoints,
+  ...eventTypeEndpoints,
   ...ruleEndpoints,
   ...silenceEndpoints,
   ...channelEndpoints,

@@ -22,12 +22,14 @@ import {
 } from './escalation-policy-fields.ts';
 import { definitionFaults, referencesOf } from './escalation-policy-rules.ts';
 import { coverPolicy, warningsOf } from './escalation-policy-warnings.ts';
+import { holdTriggerTypes, inspectPatterns } from './event-pattern.ts';
 import { assertUnused } from './in-use.ts';
 import { openPageById, pageOf, pageQuery } from './paging.ts';
 import { definedOnly } from './patch.ts';
 import { assertProjects } from './projects.ts';
 import { assertReferences } from './references.ts';
 import { presentedId } from './schema.ts';
+import { inspectAll } from './validation.ts';
 import { assertVersion, versionHeaders } from './version.ts';
 
 /** An id that nothing has: what is no id at all is as unknown as an id of nobody's. */
@@ -103,7 +105,7 @@ const createPolicy = endpoint({
     'Tiers are paged in turn until somebody acknowledges. 422 `nobody_reachable` when nobody would be paged within a year, unless forced; gaps are `warnings`.',
   permission: 'monitoring.manage',
   idempotent: true,
-  inspect: inspectLeast(leastDurations),
+  inspect: inspectAll(inspectLeast(leastDurations), inspectPatterns('trigger/types/*')),
   query: forcing,
   body: policyInput,
   responses: { 201: { description: 'The policy.', schema: policyWithWarnings } },
@@ -111,7 +113,8 @@ const createPolicy = endpoint({
     const { em, principal, now, audit } = context;
     const { organizationId } = principal;
     const { name, enabled, ownerUserId = principal.type === 'user' ? principal.id : null, ...rest } = body;
-    const definition = definitionOf(rest);
+    const trigger = rest.trigger && (await holdTriggerTypes(em, organizationId, rest.trigger));
+    const definition = definitionOf({ ...rest, trigger });
     await assertProjects(em, organizationId, definition.trigger?.projectIds ?? []);
     await assertReferences(em, organizationId, referencesOf({ ...definition, ownerUserId }), definitionFaults(definition));
     const judged = await judgeReach(context, { enabled, definition }, query.force);
@@ -160,7 +163,7 @@ const updatePolicy = endpoint({
     'Escalations that are open keep the version that they began with. Absent fields stay; `tiers`, `trigger` and `repeat` are replaced as a whole. Disabled, it opens none.',
   permission: 'monitoring.manage',
   conditional: true,
-  inspect: inspectLeast(leastDurations),
+  inspect: inspectAll(inspectLeast(leastDurations), inspectPatterns('trigger/types/*')),
   params: policyParams,
   query: forcing,
   body: z
@@ -196,6 +199,7 @@ const updatePolicy = endpoint({
     // whom it names already may stay, whatever became of them: coverage tells
     const known = new Set(referencesOf({ ...row.definition, ownerUserId: row.ownerUserId }).map(({ id }) => id));
     const { name, enabled, ownerUserId, ...change } = body;
+    if (change.trigger) change.trigger = await holdTriggerTypes(em, organizationId, change.trigger);
     em.assign(row, definedOnly({ name, enabled, ownerUserId, definition: changeDefinition(row.definition, change) }));
     await assertProjects(em, organizationId, body.trigger?.projectIds ?? []);
     const added = referencesOf({ ...row.definition, ownerUserId: row.ownerUserId }).filter(({ id }) => !known.has(id));

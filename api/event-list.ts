@@ -6,11 +6,11 @@ import { DecisionEntity, type DecisionRow } from '../db/entities/decision.ts';
 import { DeliveryEntity } from '../db/entities/delivery.ts';
 import { EventEntity, type EventRow } from '../db/entities/event.ts';
 import { notFound } from '../domain/errors.ts';
-import { categories, eventTypes as builtIn } from '../domain/event-type.ts';
+import { categories } from '../domain/event-type.ts';
 import { toWireId } from '../domain/id.ts';
 import { severities } from '../domain/severity.ts';
 import { endpoint } from './endpoint.ts';
-import { presentReference, presentTarget } from './events.ts';
+import { presentReference, presentTarget } from './event-answers.ts';
 import { openPageById, pageOf, pageQuery, within } from './paging.ts';
 import { idParams, presentedId, presentedTime, text, time, wireId } from './schema.ts';
 
@@ -148,58 +148,7 @@ const readEvent = endpoint({
   },
 });
 
-const eventType = z
-  .strictObject({
-    type: z.string(),
-    category: z.enum(categories),
-    feed: z.string(),
-    description: z.string(),
-    audience: z.array(z.string()),
-    defaultSeverity: z.enum(severities),
-    effect: z.string(),
-    family: z.string(),
-    aliases: z.array(z.string()),
-    builtIn: z.boolean(),
-    postedByTocsin: z.boolean(),
-    deprecated: z.boolean(),
-    sample: z.unknown(),
-  })
-  .meta({ id: 'EventType' });
-
-const listEventTypes = endpoint({
-  name: 'event_type.list',
-  method: 'get',
-  path: '/event-types',
-  tag: 'Events',
-  summary: 'The catalogue of event types',
-  permission: 'authenticated',
-  query: z.strictObject({ category: z.enum(categories).optional() }),
-  responses: { 200: { description: 'Every type.', schema: z.strictObject({ data: z.array(eventType), nextCursor: z.null() }) } },
-  handler: async ({ input: { query } }) => ({
-    body: {
-      data: builtIn
-        .filter(({ category }) => query.category === undefined || query.category === category)
-        .map(({ own, ...type }) => ({
-          ...type,
-          audience: [...type.audience],
-          aliases: [...type.aliases],
-          builtIn: true,
-          postedByTocsin: own,
-          deprecated: false,
-          sample: {
-            type: type.type,
-            severity: type.defaultSeverity,
-            subject: type.description,
-            source: 'example',
-            resource: { type: type.family.split('.')[0]!, id: 'api-platform' },
-          },
-        })),
-      nextCursor: null,
-    },
-  }),
-});
-
-export const eventListEndpoints = [listEvents, readEvent, listEventTypes];
+export const eventListEndpoints = [listEvents, readEvent];
 
 function presentSummary(row: EventRow) {
   return {

@@ -1,32 +1,22 @@
 import { z } from 'zod';
-import { findEventType } from '../domain/event-type.ts';
+import type { EventTypes } from '../domain/custom-event-type.ts';
+import { DomainError, type Fault } from '../domain/errors.ts';
+import type { EventType } from '../domain/event-type.ts';
+import { isJsonObject } from '../domain/foreign-event.ts';
+import type { RawValue } from '../domain/raw-json.ts';
 import { findSeverity, severities } from '../domain/severity.ts';
 import { distinct, isStorable, prose, text, time, wireId } from './schema.ts';
+import { toFaults } from './validation.ts';
 
 /** How far ahead of our clock an event may claim to have happened. */
 const maxAheadMs = 5 * 60_000;
+const maxDataBytes = 256 * 1024;
+const maxDataDepth = 32;
 
 const shortText = text(1, 256);
 
-const eventType = z
-  .string()
-  .transform((spelling, context) => {
-    const type = findEventType(spelling);
-    if (type === undefined) {
-      context.addIssue({
-        code: 'custom',
-        message: 'is not a known event type; GET /api/v2/event-types lists them',
-        params: { code: 'unknown_event_type' },
-      });
-      return z.NEVER;
-    }
-    if (type.own) {
-      context.addIssue({ code: 'custom', message: 'is posted by Tocsin only', params: { code: 'reserved_event_type' } });
-      return z.NEVER;
-    }
-    return { type, spelling };
-  })
-  .meta({ example: 'deployment.failed' });
+/** Which types there are is the organization's: `validateEvent`. */
+const eventType = z.string().meta({ example: 'deployment.failed', description: 'GET /event-types lists them; aliases are taken.' });
 
 const severity = z
   .string()
@@ -119,9 +109,39 @@ export const postedEvent = z
     },
   });
 
-export type PostedEvent = z.output<typeof postedEvent>;
+/** A valid event, with what its type means. */
+export interface PostedEvent extends Omit<z.output<typeof postedEvent>, 'type'> {
+  type: EventType;
+  /** The type as the producer spelled it. */
+  spelling: string;
+}
 
-/** Checks what needs the clock. */
-export function isTooFarAhead(posted: PostedEvent, now: Date): boolean {
-  return posted.occurredAt !== undefined && posted.occurredAt.getTime() > now.getTime() + maxAheadMs;
+export interface EventFacts {
+  types: Pick<EventTypes, 'find'>;
+  /** The event's `data` as it was posted. */
+  data: RawValue | undefined;
+  now: Date;
+}
+
+/** @returns the event, or every fault that it has. @throws `payload_too_large` */
+export function validateEvent(value: unknown, { types, data, now }: EventFacts): { posted: PostedEvent } | { faults: Fault[] } {
+  const parsed = postedEvent.safeParse(value, { reportInput: true });
+  if (data !== undefined && Buffer.byteLength(data.text) > maxDataBytes) {
+    throw new DomainError('payload_too_large', `data has more than ${maxDataBytes} bytes.`);
+  }
+  const faults = parsed.success ? [] : parsed.error.issues.flatMap((issue) => toFaults(issue, ''));
+  const spelling = isJsonObject(value) && typeof value['type'] === 'string' ? value['type'] : undefined;
+  const type = spelling === undefined ? undefined : types.find(spelling);
+  if (spelling !== undefined && type === undefined) {
+    const detail = 'is not a known event type; GET /api/v2/event-types lists them';
+    faults.push({ pointer: '/type', code: 'unknown_event_type', detail });
+  }
+  if (type?.own === true) faults.push({ pointer: '/type', code: 'reserved_event_type', detail: 'is posted by Tocsin only' });
+  const occurredAt = parsed.success || !isJsonObject(value) ? parsed.data?.occurredAt : time.safeParse(value['occurredAt']).data;
+  if (occurredAt !== undefined && occurredAt.getTime() > now.getTime() + maxAheadMs)
+    faults.push({ pointer: '/occurredAt', code: 'out_of_range', detail: 'must not be more than 5 minutes ahead' });
+  if (data !== undefined && data.depth > maxDataDepth)
+    faults.push({ pointer: '/data', code: 'too_deep', detail: `must not be nested more than ${maxDataDepth} deep` });
+  if (faults.length > 0 || !parsed.success || type === undefined || spelling === undefined) return { faults };
+  return { posted: { ...parsed.data, type, spelling } };
 }

@@ -1,77 +1,69 @@
 import { z } from 'zod';
-import { rawElements, rawMember } from '../domain/raw-json.ts';
-import { sha256Hex } from '../domain/hash.ts';
-import { DomainError, validationFailed, type Fault } from '../domain/errors.ts';
-import { findEventType } from '../domain/event-type.ts';
+import { DomainError, validationFailed } from '../domain/errors.ts';
+import { isJsonObject } from '../domain/foreign-event.ts';
 import { toWireId } from '../domain/id.ts';
-import type { ProblemChange } from '../domain/problem.ts';
+import { type RawValue, rawElements, rawMember } from '../domain/raw-json.ts';
 import type { Decision } from '../domain/routing.ts';
-import { endpoint, ownTransactionEndpoint, type OwnTransactionContext } from './endpoint.ts';
-import { isTooFarAhead, postedEvent, type PostedEvent } from './event-schema.ts';
-import { hashRequest, type StoredAnswer } from './idempotency.ts';
-import type { DraftEvent, IntakeOutcome } from './intake-work.ts';
+import { cloudEvent, cloudEventBatch, cloudEventMediaTypes, readCloudEvents } from './cloud-events.ts';
+import { answerCloudEvents } from './cloud-event-batch.ts';
+import { endpoint, ownTransactionEndpoint } from './endpoint.ts';
+import {
+  acceptedBatch,
+  acceptedEvent,
+  acceptEvents,
+  answerEvents,
+  explainedDecision,
+  keeping,
+  keyedBy,
+  presentDecision,
+  presentOnly,
+  presentReference,
+  presentStatus,
+} from './event-answers.ts';
+import { eventMaker, isPrepared, prepareEvent, prepareEvents } from './event-drafts.ts';
+import { postedEvent } from './event-schema.ts';
+import type { IntakeOutcome } from './intake-work.ts';
 import { toProblem } from './problem.ts';
-import { auditHeader } from './serve.ts';
-import { presentedId, presentedTime, time, wireId } from './schema.ts';
+import { time, wireId } from './schema.ts';
 import { toFaults } from './validation.ts';
 
 const mebibyte = 1024 * 1024;
-const maxDataBytes = 256 * 1024;
-const maxDataDepth = 32;
 const maxBatch = 1_000;
 
-const presentedDecision = z.object({
-  target: z.object({
-    kind: z.enum(['webhook', 'channel', 'in_app', 'user', 'rule', 'escalation_policy']),
-    id: z.string().nullable(),
-    channelType: z.string().nullable(),
-  }),
-  verdict: z.enum(['send', 'escalate', 'suppress']),
-  reason: z.string(),
-});
-const explainedDecision = presentedDecision.extend({
-  winner: z.string().nullable(),
-  losers: z.array(z.string()),
-  sendAt: presentedTime.nullable(),
-});
-const accepted = z.object({
-  id: presentedId('event'),
-  status: z.enum(['accepted', 'duplicate']),
-  acceptedAt: presentedTime,
-  dedupKey: z.string(),
-  decisions: z.array(presentedDecision),
-});
-
-export const postEvent = ownTransactionEndpoint({
+const postEvent = ownTransactionEndpoint({
   name: 'event.ingest',
   method: 'post',
   path: '/events',
   tag: 'Events',
   summary: 'Post an event',
   description:
-    '202 means committed: the event, what was decided about it and why, its deliveries and its audit entry. It is delivered from here on whatever crashes.',
+    '202 means committed: the event, what was decided about it and why, its deliveries and its audit entry. It is delivered from here on ' +
+    'whatever crashes. CloudEvents are taken structured, as a batch, or binary: `ce-` headers about a JSON body.',
   permission: 'events.write',
-  body: postedEvent,
+  bodies: {
+    'application/json': postedEvent,
+    'application/cloudevents+json': cloudEvent,
+    'application/cloudevents-batch+json': cloudEventBatch,
+  },
+  mediaTypes: ['application/json', ...cloudEventMediaTypes],
   bodyLimit: 2 * mebibyte,
   idempotent: true,
-  responses: { 202: { description: 'Accepted', schema: accepted } },
+  responses: {
+    202: { description: 'Accepted; of a batch one result per event, in order', schema: z.union([acceptedEvent, acceptedBatch]) },
+  },
   handler: async (context) => {
-    const draft = draftEvent(context.input.body, context.rawBody, context.now);
-    const result = await context.deps.intake.accept({
-      principal: context.principal,
-      now: context.now,
-      trail: context.trail,
-      events: [draft],
-      ...keyed(context, '/events', ([outcome]) => presentOutcome(outcome!)),
-    });
-    if ('replay' in result) return replayed(context, result.replay);
-    const [outcome] = result.outcomes;
-    context.auditedAs(result.entryIds);
-    return { body: presentOutcome(outcome!) };
+    const { json, rawBody, now, principal, deps } = context;
+    const received = readCloudEvents(context, now);
+    if (received?.kind === 'batch') return answerCloudEvents(context, received.events);
+    const make = received?.event.make ?? eventMaker(json, { data: dataOf(json, rawBody), now });
+    const event = await prepareEvent(deps.intake, principal.organizationId, make);
+    const own = received?.event.idempotency;
+    const idempotency = keyedBy(context, '/events', presentOnly) ?? (own ? keeping(own, presentOnly) : undefined);
+    return answerEvents(context, await acceptEvents(context, [event], idempotency), presentOnly);
   },
 });
 
-export const postEvents = ownTransactionEndpoint({
+const postEvents = ownTransactionEndpoint({
   name: 'event.ingest_batch',
   method: 'post',
   path: '/events/batch',
@@ -81,45 +73,30 @@ export const postEvents = ownTransactionEndpoint({
   body: z.strictObject({ events: z.array(z.unknown()).min(1).max(maxBatch) }),
   bodyLimit: 16 * mebibyte,
   idempotent: true,
-  responses: {
-    202: {
-      description: 'One result per event, in order',
-      schema: z.object({
-        data: z.array(
-          z.union([z.object({ id: presentedId('event'), status: z.enum(['accepted', 'duplicate']) }), z.object({ error: z.unknown() })]),
-        ),
-      }),
-    },
-  },
+  responses: { 202: { description: 'One result per event, in order', schema: acceptedBatch } },
   handler: async (context) => {
-    const { events } = context.input.body;
-    const texts = rawElements(rawMember(context.rawBody, 'events')!.text);
-    const drafts = events.map((event, i) => tryDraft(event, texts[i]!, context.now));
-    const valid = drafts.filter((draft): draft is DraftEvent => !(draft instanceof DomainError));
+    const { rawBody, now, principal, deps, requestId } = context;
+    const texts = rawElements(rawMember(rawBody, 'events')!.text);
+    const makers = context.input.body.events.map((event, i) => eventMaker(event, { data: dataOf(event, texts[i]!), now }));
+    const prepared = await prepareEvents(deps.intake, principal.organizationId, makers);
     const present = (outcomes: readonly IntakeOutcome[]) => {
       let taken = 0;
       return {
-        data: drafts.map((draft) => {
-          const outcome = draft instanceof DomainError ? { error: draft } : outcomes[taken++]!;
-          if ('error' in outcome) return { error: toProblem(outcome.error, context.requestId) };
+        data: prepared.map((event) => {
+          const outcome = event instanceof DomainError ? { error: event } : outcomes[taken++]!;
+          if ('error' in outcome) return { error: toProblem(outcome.error, requestId) };
           return { id: toWireId('event', outcome.event.id), status: presentStatus(outcome.change) };
         }),
       };
     };
-    const result = await context.deps.intake.accept({
-      principal: context.principal,
-      now: context.now,
-      trail: context.trail,
-      events: valid,
-      ...keyed(context, '/events/batch', present),
-    });
-    if ('replay' in result) return replayed(context, result.replay);
-    context.auditedAs(result.entryIds);
-    return { body: present(result.outcomes) };
+    const result = await acceptEvents(context, prepared.filter(isPrepared), keyedBy(context, '/events/batch', present));
+    return answerEvents(context, result, present);
   },
 });
 
-export const explainEvent = endpoint({
+const asked = z.looseObject({ at: time.optional(), userId: wireId('user').optional() });
+
+const explainEvent = endpoint({
   name: 'event.explain',
   method: 'post',
   path: '/events/explain',
@@ -127,12 +104,21 @@ export const explainEvent = endpoint({
   summary: 'What would be decided about an event, and why; nothing is stored or sent',
   permission: 'events.view',
   audited: false,
-  body: postedEvent.extend({ at: time.optional(), userId: wireId('user').optional() }),
+  bodies: { 'application/json': postedEvent.extend(asked.shape) },
   bodyLimit: 2 * mebibyte,
   responses: { 200: { description: 'The decisions production would take', schema: z.object({ decisions: z.array(explainedDecision) }) } },
-  handler: async ({ input: { body }, rawBody, now, principal, deps }) => {
-    const { at, userId, ...posted } = body;
-    const outcome = await deps.intake.explain(principal.organizationId, draftEvent(posted, rawBody, now), at ?? now);
+  handler: async ({ json, rawBody, now, principal, deps }) => {
+    const { at: _at, userId: _userId, ...posted } = isJsonObject(json) ? json : {};
+    const make = eventMaker(isJsonObject(json) ? posted : json, { data: dataOf(json, rawBody), now });
+    const [event] = await prepareEvents(deps.intake, principal.organizationId, [make]);
+    const question = asked.safeParse(isJsonObject(json) ? json : {}, { reportInput: true });
+    if (!question.success) {
+      const ofEvent = event instanceof DomainError ? (event.faults ?? []) : [];
+      throw validationFailed([...ofEvent, ...question.error.issues.flatMap((issue) => toFaults(issue, ''))]);
+    }
+    if (!isPrepared(event)) throw event!;
+    const { at = now, userId } = question.data;
+    const outcome = await deps.intake.explain(principal.organizationId, event, at);
     if ('error' in outcome) throw outcome.error;
     const isAsked = ({ target }: Decision): boolean =>
       userId === undefined || target.kind === 'in_app' || (target.kind === 'user' && target.id === userId);
@@ -149,120 +135,8 @@ export const explainEvent = endpoint({
   },
 });
 
-/** Everything of an event but what its acceptance decides. Throws the faults that need the raw text or the clock. */
-export function draftEvent(posted: PostedEvent, rawText: string, now: Date): DraftEvent {
-  const data = posted.data === undefined ? undefined : rawMember(rawText, 'data');
-  if (data !== undefined && Buffer.byteLength(data.text) > maxDataBytes) {
-    throw new DomainError('payload_too_large', 'data has more than 262144 bytes.');
-  }
-  const faults: Fault[] = [];
-  if (isTooFarAhead(posted, now))
-    faults.push({ pointer: '/occurredAt', code: 'out_of_range', detail: 'must not be more than 5 minutes ahead' });
-  if (data !== undefined && data.depth > maxDataDepth)
-    faults.push({ pointer: '/data', code: 'too_deep', detail: 'must not be nested more than 32 deep' });
-  if (faults.length > 0) throw validationFailed(faults);
-  const type = findEventType(posted.type.spelling)!;
-  const { resource, projectId = null } = posted;
-  const subject = posted.subject ?? `${type.description}${resource === undefined ? '' : `: ${resource.name ?? resource.id}`}`.slice(0, 256);
-  return {
-    type: type.type,
-    postedType: posted.type.spelling,
-    category: type.category,
-    feed: type.feed,
-    effect: type.effect,
-    family: type.family,
-    severity: posted.severity ?? type.defaultSeverity,
-    subject,
-    message: posted.message ?? null,
-    source: posted.source ?? 'api',
-    projectId,
-    tenantId: posted.tenantId ?? null,
-    environment: posted.environment ?? null,
-    gitCommitSha: posted.gitCommitSha ?? null,
-    resource: resource ?? null,
-    actor: posted.actor ?? null,
-    labels: posted.labels ?? {},
-    links: posted.links ?? [],
-    data: data?.text ?? null,
-    audience: posted.audience?.userIds ?? null,
-    dedupKey:
-      posted.dedupKey ??
-      deriveDedupKey(resource === undefined ? [type.type, projectId, subject] : [type.family, projectId, resource.type, resource.id]),
-    groupKey: posted.groupKey ?? null,
-    occurredAt: (posted.occurredAt ?? now).getTime(),
-  };
-}
-
-/** Same problem, when the producer does not say: by resource, else by what it is called. A list of texts is its own canonical JSON. */
-function deriveDedupKey(parts: ReadonlyArray<string | null>): string {
-  return `auto:${sha256Hex(JSON.stringify(parts))}`;
-}
-
-function tryDraft(event: unknown, rawText: string, now: Date): DraftEvent | DomainError {
-  const parsed = postedEvent.safeParse(event, { reportInput: true });
-  if (!parsed.success) return validationFailed(parsed.error.issues.flatMap((issue) => toFaults(issue, '')));
-  try {
-    return draftEvent(parsed.data, rawText, now);
-  } catch (error) {
-    if (error instanceof DomainError) return error;
-    throw error;
-  }
-}
-
-function presentOutcome(outcome: IntakeOutcome) {
-  if ('error' in outcome) throw outcome.error;
-  const { event, decisions } = outcome;
-  return {
-    id: toWireId('event', event.id),
-    status: presentStatus(outcome.change),
-    acceptedAt: new Date(event.acceptedAt).toISOString(),
-    dedupKey: event.dedupKey,
-    decisions: decisions.map(presentDecision),
-  };
-}
-
-/** A duplicate was stored, and counted for its problem, but told nobody except webhooks. */
-export function presentStatus(change: ProblemChange): 'accepted' | 'duplicate' {
-  return change === 'duplicate' || change === 'occurrence_duplicate' ? 'duplicate' : 'accepted';
-}
-
-function presentDecision({ target, verdict, reason }: Pick<Decision, 'target' | 'verdict' | 'reason'>) {
-  return { target: { kind: target.kind, id: presentTarget(target), channelType: target.channelType }, verdict, reason };
-}
-
-export function presentTarget({ kind, id }: Decision['target']): string | null {
-  return id === null || kind === 'in_app' ? null : toWireId(kind, id);
-}
-
-type ReferenceKind = 'webhook' | 'rule' | 'channel' | 'escalation_policy' | 'silence';
-
-/** `rule:<uuid>@3` with the id as it is on the wire. */
-export function presentReference(reference: string): string {
-  const [, kind, uuid, version] = /^(webhook|rule|channel|escalation_policy|silence):(.+)@(\d+)$/.exec(reference) ?? [];
-  if (kind === undefined || uuid === undefined) return reference;
-  return `${kind}:${toWireId(kind as ReferenceKind, uuid)}@${version}`;
-}
-
-function keyed(context: OwnTransactionContext, path: string, present: (outcomes: readonly IntakeOutcome[]) => unknown) {
-  const { idempotencyKey: key } = context;
-  if (key === undefined) return {};
-  return {
-    idempotency: {
-      key,
-      requestHash: hashRequest('post', path, context.rawBody),
-      answer: (outcomes: readonly IntakeOutcome[], entryIds: readonly string[]) => ({
-        status: 202,
-        headers: { 'Content-Type': 'application/json; charset=utf-8', ...auditHeader(entryIds) },
-        body: JSON.stringify(present(outcomes)),
-      }),
-    },
-  };
-}
-
-/** The first answer again; its entries are those of the first request, and nothing was changed now. */
-function replayed(context: OwnTransactionContext, { status, headers, body }: StoredAnswer) {
-  context.auditedAs([]);
-  return { status, headers: { ...headers, 'Idempotency-Replayed': 'true' }, body };
+function dataOf(event: unknown, text: string): RawValue | undefined {
+  return isJsonObject(event) && event['data'] !== undefined ? rawMember(text, 'data') : undefined;
 }
 
 export const eventEndpoints = [postEvent, postEvents, explainEvent];

@@ -4,6 +4,7 @@ import type { OrganizationFacts } from '../db/queries/routing-facts.ts';
 import type { StandingKey } from '../db/queries/problem.ts';
 import type { SilencedProblem } from '../db/queries/silence.ts';
 import type { AuditDraft } from '../domain/audit/entry.ts';
+import type { EventTypes } from '../domain/custom-event-type.ts';
 import { DomainError } from '../domain/errors.ts';
 import type { AcceptedEvent } from '../domain/event.ts';
 import { newId } from '../domain/id.ts';
@@ -21,8 +22,7 @@ export interface IntakeRequest {
   principal: Principal;
   now: Date;
   trail: AuditTrail;
-  /** All but what intake itself decides; made with `draftEvent`. */
-  events: readonly DraftEvent[];
+  events: readonly PreparedEvent[];
   idempotency?: {
     key: string;
     requestHash: Buffer;
@@ -32,6 +32,27 @@ export interface IntakeRequest {
 
 /** An event before it has been accepted. */
 export type DraftEvent = Omit<AcceptedEvent, 'id' | 'organizationId' | 'acceptedAt'>;
+
+/** Makes an event of what was posted, which depends on the types that the organization has. Throws `DomainError` with every fault. */
+export type EventMaker = (types: EventTypes) => DraftEvent;
+
+/** An event that is ready for intake, as long as the types are still those. */
+export interface PreparedEvent {
+  draft: DraftEvent;
+  types: EventTypes;
+  make: EventMaker;
+}
+
+/** The event as the types have it that are current in intake's transaction. Types hardly ever change in between. */
+export function draftOf({ draft, types, make }: PreparedEvent, current: EventTypes): DraftEvent | DomainError {
+  if (types === current) return draft;
+  try {
+    return make(current);
+  } catch (error) {
+    if (error instanceof DomainError) return error;
+    throw error;
+  }
+}
 
 /** What became of an event: what it did to its problem, and what was decided. */
 export interface Routed {
@@ -80,7 +101,7 @@ export function routeAll(known: Known, requests: readonly IntakeRequest[], repla
       work.results.push({ replay });
       continue;
     }
-    const outcomes = request.events.map((draft) => route(known, draft, request.now));
+    const outcomes = request.events.map((event) => route(known, event, request.now));
     work.results.push({ outcomes, entryIds: [] });
     for (const outcome of outcomes) {
       if ('error' in outcome) continue;
@@ -113,7 +134,9 @@ export function standingKeysOf(events: readonly DraftEvent[]): StandingKey[] {
 }
 
 /** One event through the rules, without any side effect. */
-export function route({ organizationId, facts, scope }: Known, draft: DraftEvent, at: Date): IntakeOutcome {
+export function route({ organizationId, facts, scope }: Known, prepared: PreparedEvent, at: Date): IntakeOutcome {
+  const draft = draftOf(prepared, facts.types);
+  if (draft instanceof DomainError) return { error: draft };
   if (draft.projectId !== null && !facts.projectIds.has(draft.projectId)) {
     return { error: new DomainError('project_not_found', 'The project is not one of this organization.') };
   }

@@ -10,6 +10,8 @@ import { saveSilenced } from '../db/queries/silence.ts';
 import { areFactsStale, assertFacts, createFactsCache } from '../db/queries/routing-facts.ts';
 import type { SecretBox } from '../db/secrets.ts';
 import { inOrganization } from '../db/tenant.ts';
+import type { EventTypes } from '../domain/custom-event-type.ts';
+import { DomainError } from '../domain/errors.ts';
 import { groupCommit } from '../domain/group-commit.ts';
 import { decisionsTotal, eventsTotal, intakeGroupSize } from '../metrics.ts';
 import type { EscalationStarter } from '../temporal/escalation-starter.ts';
@@ -17,11 +19,13 @@ import type { RunStarter } from '../temporal/run-starter.ts';
 import { areKeysTaken, claimIdempotencyKey, storeAnswer, takeIdempotencyKeys, type StoredAnswer } from './idempotency.ts';
 import {
   type DraftEvent,
+  draftOf,
   giveEntryIds,
   type IntakeOutcome,
   type IntakeRequest,
   type IntakeResult,
   type IntakeWork,
+  type PreparedEvent,
   route,
   routeAll,
 } from './intake-work.ts';
@@ -31,7 +35,11 @@ export interface Intake {
   /** Resolves when everything is committed: an accepted event is never lost from then on, whatever crashes. */
   accept(request: IntakeRequest): Promise<IntakeResult>;
   /** The same routing without any side effect. */
-  explain(organizationId: string, event: DraftEvent, at: Date): Promise<IntakeOutcome>;
+  explain(organizationId: string, event: PreparedEvent, at: Date): Promise<IntakeOutcome>;
+  /** The event types that the organization is known to have. */
+  types(organizationId: string): Promise<EventTypes>;
+  /** Those that it has now; the same object as before when nothing has changed. */
+  currentTypes(organizationId: string): Promise<EventTypes>;
 }
 
 export interface IntakeOptions {
@@ -111,8 +119,8 @@ export function createIntake({ orm, secrets, starter, escalations }: IntakeOptio
   const commitInOnePiece = async (organizationId: string, requests: readonly IntakeRequest[]): Promise<IntakeWork | undefined> => {
     for (let tries = 1; ; tries += 1) {
       const current = tries === 1 ? facts.recall(organizationId) : undefined;
-      const known = current ?? (await inOrganization(orm, organizationId, async (em) => facts.read(em, organizationId)));
-      const plan = planScope(organizationId, known, eventsOf(requests), { at: latestOf(requests), lock: true });
+      const known = current ?? (await readFacts(organizationId));
+      const plan = planScope(organizationId, known, eventsOf(requests, known.types), { at: latestOf(requests), lock: true });
       const prepare = (rows: readonly unknown[][]) => {
         const work = routeAll({ organizationId, facts: known, scope: plan.read(rows) }, requests, new Map());
         const audit = auditStatements(work.drafts);
@@ -150,7 +158,7 @@ export function createIntake({ orm, secrets, starter, escalations }: IntakeOptio
     const replays = await claimKeys(em, requests);
     const known = await facts.read(em, organizationId);
     const fresh = requests.filter((request) => !replays.has(request));
-    const plan = planScope(organizationId, known, eventsOf(fresh), { at: latestOf(requests), lock: true });
+    const plan = planScope(organizationId, known, eventsOf(fresh, known.types), { at: latestOf(requests), lock: true });
     const scope = plan.read(await execute(em, plan.statements));
     const work = routeAll({ organizationId, facts: known, scope }, requests, replays);
     for (const statement of writeStatements(organizationId, work)) await statement.execute(em.getKysely());
@@ -177,18 +185,22 @@ export function createIntake({ orm, secrets, starter, escalations }: IntakeOptio
     await storeAnswer(em, secrets, { principal, key: idempotency.key, answer: idempotency.answer(result.outcomes, result.entryIds) });
   };
 
+  const readFacts = async (organizationId: string) => inOrganization(orm, organizationId, async (em) => facts.read(em, organizationId));
+
   return {
     accept: async (request) => {
       const settled = await groupOf(request.principal.organizationId)(request);
       if ('error' in settled) throw settled.error;
       return settled.result;
     },
-    explain: async (organizationId, draft, at) =>
+    explain: async (organizationId, event, at) =>
       inOrganization(orm, organizationId, async (em) => {
         const known = await facts.read(em, organizationId);
-        const plan = planScope(organizationId, known, [draft], { at: at.getTime(), lock: false });
-        return route({ organizationId, facts: known, scope: plan.read(await execute(em, plan.statements)) }, draft, at);
+        const plan = planScope(organizationId, known, eventsOf([{ events: [event] }], known.types), { at: at.getTime(), lock: false });
+        return route({ organizationId, facts: known, scope: plan.read(await execute(em, plan.statements)) }, event, at);
       }),
+    types: async (organizationId) => (facts.recall(organizationId) ?? (await readFacts(organizationId))).types,
+    currentTypes: async (organizationId) => (await readFacts(organizationId)).types,
   };
 }
 
@@ -198,7 +210,14 @@ function keyOf({ principal, idempotency }: IntakeRequest): string | undefined {
   return idempotency === undefined ? undefined : `${principal.id} ${idempotency.key}`;
 }
 
-const eventsOf = (requests: readonly IntakeRequest[]): DraftEvent[] => requests.flatMap(({ events }) => events);
+/** Those that the types have; what becomes of the others `route` says. */
+const eventsOf = (requests: ReadonlyArray<Pick<IntakeRequest, 'events'>>, types: EventTypes): DraftEvent[] =>
+  requests.flatMap(({ events }) =>
+    events.flatMap((event) => {
+      const draft = draftOf(event, types);
+      return draft instanceof DomainError ? [] : [draft];
+    }),
+  );
 
 const latestOf = (requests: readonly IntakeRequest[]): number => Math.max(...requests.map(({ now }) => now.getTime()));
 

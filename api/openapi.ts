@@ -71,15 +71,17 @@ function describeOperation(endpoint: Endpoint, schemas: JsonObject): JsonObject 
     ...(endpoint.description === undefined ? {} : { description: endpoint.description }),
     'x-permission': permission,
     parameters: describeParameters(endpoint, schemas),
-    ...(endpoint.body === undefined ? {} : { requestBody: describeBody(endpoint, endpoint.body, schemas) }),
+    ...describeBody(endpoint, schemas),
     responses,
   };
 }
 
-function describeBody(endpoint: Endpoint, body: z.ZodType, schemas: JsonObject): JsonObject {
-  const schema = convert(body, 'input', schemas);
-  const content = (endpoint.mediaTypes ?? ['application/json']).map((mediaType) => [mediaType, { schema }] as const);
-  return { required: !body.safeParse(undefined).success, content: Object.fromEntries(content) };
+function describeBody({ body, bodies, mediaTypes = ['application/json'] }: Endpoint, schemas: JsonObject): JsonObject {
+  const byMediaType = bodies ?? (body === undefined ? {} : Object.fromEntries(mediaTypes.map((mediaType) => [mediaType, body])));
+  const content = Object.entries(byMediaType).map(([mediaType, each]) => [mediaType, { schema: convert(each, 'input', schemas) }] as const);
+  if (content.length === 0) return {};
+  const required = !Object.values(byMediaType).some((each) => each.safeParse(undefined).success);
+  return { requestBody: { required, content: Object.fromEntries(content) } };
 }
 
 function describeParameters(endpoint: Endpoint, schemas: JsonObject): Json[] {
@@ -118,7 +120,8 @@ function headerParameter(name: string, description: string): JsonObject {
   return { name, in: 'header', required: false, description, schema: { type: 'string' } };
 }
 
-function possibleFailures({ permission, params, body, query, method, conditional }: Endpoint): number[] {
+function possibleFailures({ permission, params, query, method, conditional, ...endpoint }: Endpoint): number[] {
+  const body = endpoint.body ?? endpoint.bodies;
   return [
     400,
     401,

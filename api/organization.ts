@@ -5,6 +5,7 @@ import { ChannelEntity } from '../db/entities/channel.ts';
 import { OrganizationEntity } from '../db/entities/organization.ts';
 import type { Organization } from '../db/entities/organization.ts';
 import { contactTypes } from '../domain/contact-method.ts';
+import { customTypeRules } from '../domain/custom-event-type.ts';
 import { formatDuration } from '../domain/duration.ts';
 import { validationFailed } from '../domain/errors.ts';
 import { toWireId } from '../domain/id.ts';
@@ -12,8 +13,10 @@ import type { OrganizationSettings } from '../domain/organization.ts';
 import { problemTtlRules } from '../domain/problem.ts';
 import { duration, inspectLeast, presentedDuration } from './duration.ts';
 import { endpoint } from './endpoint.ts';
+import { eventPattern, holdTypes, inspectPatterns } from './event-pattern.ts';
 import { mergePatch } from './patch.ts';
-import { email, presentedId, presentedTime, resourceName, wireId } from './schema.ts';
+import { email, presentedId, presentedTime, resourceName, text, wireId } from './schema.ts';
+import { inspectAll } from './validation.ts';
 import { assertVersion, versionHeaders } from './version.ts';
 
 const auditAttempts = z.enum(['every', 'terminal']);
@@ -28,6 +31,14 @@ const shownSettings = z.strictObject({
   problemTtl: presentedDuration
     .optional()
     .meta({ description: 'How long an open problem of which nothing is heard stays open. Default: P1D.', example: 'P1D' }),
+  acceptUnknownTypes: z
+    .boolean()
+    .optional()
+    .meta({ description: 'Whether events of types that nobody has described are taken; they merely occur. Default: false.' }),
+  foreignTypes: z
+    .record(z.string(), z.string())
+    .optional()
+    .meta({ description: 'Event types by the `type` of CloudEvents whose producers call them otherwise.' }),
   auditAttempts: auditAttempts.optional().meta({ description: 'Which delivery attempts become audit entries. Default: every.' }),
 });
 
@@ -39,6 +50,15 @@ const settingsPatch = z.strictObject({
     .optional()
     .meta({ description: 'Absent types stay; `null` unsets one.' }),
   problemTtl: duration(problemTtlRules.maxMs).nullable().optional().meta({ description: 'PT1H at least.', example: 'P1D' }),
+  acceptUnknownTypes: z.boolean().nullable().optional(),
+  foreignTypes: z
+    .record(
+      text(1, 256),
+      eventPattern.refine((type) => !type.includes('*'), { error: 'must be one event type', params: { code: 'not_exact' } }).nullable(),
+    )
+    .nullable()
+    .optional()
+    .meta({ description: 'Absent names stay; `null` unsets one.', example: { 'com.example.cluster.agent-lost': 'agent.disconnect' } }),
   auditAttempts: auditAttempts.nullable().optional(),
 });
 
@@ -97,17 +117,18 @@ const updateOrganization = endpoint({
   description: 'Absent settings stay; `null` restores the default.',
   permission: 'organization.manage',
   conditional: true,
-  inspect: inspectLeast({ 'settings/problemTtl': problemTtlRules.minMs }),
+  inspect: inspectAll(inspectLeast({ 'settings/problemTtl': problemTtlRules.minMs }), inspectPatterns('settings/foreignTypes/*')),
   body: z.strictObject({ name: resourceName.optional(), settings: settingsPatch.optional() }).meta({ id: 'OrganizationPatch' }),
   responses: { 200: { description: 'The organization as it is now.', schema: organization } },
   handler: async ({ em, principal, input: { body }, ifMatch, now, audit }) => {
     // before the organization is held: deleting a channel holds that first
     await assertSenders(em, principal.organizationId, body.settings?.senderChannels ?? {});
+    const foreignTypes = await holdForeignTypes(em, principal.organizationId, body.settings?.foreignTypes);
     const row = await em.findOneOrFail(OrganizationEntity, { id: principal.organizationId }, { lockMode: LockMode.PESSIMISTIC_WRITE });
     assertVersion(row, ifMatch);
     const before = presentOrganization(row);
     if (body.name !== undefined) row.name = body.name;
-    if (body.settings !== undefined) row.settings = mergeSettings(row.settings, body.settings);
+    if (body.settings !== undefined) row.settings = mergeSettings(row.settings, { ...body.settings, foreignTypes });
     row.version += 1;
     row.updatedAt = now;
     const after = presentOrganization(row);
@@ -115,6 +136,18 @@ const updateOrganization = endpoint({
     return { body: after, headers: versionHeaders(row) };
   },
 });
+
+/** Also before the organization is held: so is a type that is being deleted. */
+async function holdForeignTypes(
+  em: EntityManager,
+  organizationId: string,
+  patch: SettingsPatch['foreignTypes'],
+): Promise<SettingsPatch['foreignTypes']> {
+  if (!patch) return patch;
+  const held: Record<string, string | null> = {};
+  for (const [name, type] of Object.entries(patch)) held[name] = type && (await holdTypes(em, organizationId, [type]))[0]!;
+  return held;
+}
 
 type SettingsPatch = z.output<typeof settingsPatch>;
 type SenderPatch = NonNullable<SettingsPatch['senderChannels']>;
@@ -138,12 +171,20 @@ async function assertSenders(em: EntityManager, organizationId: string, senders:
   if (faults.length > 0) throw validationFailed(faults);
 }
 
-function mergeSettings(current: OrganizationSettings, { senderChannels, problemTtl, ...plain }: SettingsPatch): OrganizationSettings {
-  return mergePatch(current, {
+function mergeSettings(
+  current: OrganizationSettings,
+  { senderChannels, foreignTypes, problemTtl, ...plain }: SettingsPatch,
+): OrganizationSettings {
+  const merged = mergePatch(current, {
     ...plain,
     problemTtlMs: problemTtl,
     senderChannels: senderChannels && mergePatch(current.senderChannels ?? {}, senderChannels),
+    foreignTypes: foreignTypes && mergePatch(current.foreignTypes ?? {}, foreignTypes),
   });
+  const { mapped: max } = customTypeRules;
+  if (Object.keys(merged.foreignTypes ?? {}).length > max)
+    throw validationFailed([{ pointer: '/settings/foreignTypes', code: 'too_big', detail: `must have at most ${max} names` }]);
+  return merged;
 }
 
 export const organizationEndpoints = [readOrganization, updateOrganization];

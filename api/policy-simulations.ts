@@ -14,12 +14,14 @@ import { ownTransactionEndpoint } from './endpoint.ts';
 import { findPolicy } from './escalation-policies.ts';
 import { definitionOf, leastDurations, policyInput } from './escalation-policy-fields.ts';
 import { definitionFaults, referencesOf } from './escalation-policy-rules.ts';
+import { inspectPatterns } from './event-pattern.ts';
 import { runInSlices } from './pace.ts';
 import { assertProjects } from './projects.ts';
 import { findBrokenReferences } from './references.ts';
 import { wireId } from './schema.ts';
 import { namedIds, presentSimulation, simulationAnswer } from './simulation-answer.ts';
 import { checkActors, planFields, planOf, planReferences } from './simulation-fields.ts';
+import { inspectAll } from './validation.ts';
 
 type PolicyInput = z.output<typeof policyInput>;
 /** Which policy: one that is written out, or a saved one at a version, by default its newest. */
@@ -61,12 +63,16 @@ const simulate = ownTransactionEndpoint({
     'The rules of production under a clock that jumps: from no escalation at all, with the schedules, calendars, silences, contact methods and rules as they are now. An event goes to the policy when its trigger or a rule says so; to one without a trigger all do. 422 `too_many_steps` beyond 10,000.',
   permission: 'monitoring.view',
   audited: false,
-  inspect: inspectLeast(Object.fromEntries(Object.entries(leastDurations).map(([place, ms]) => [`policy/${place}`, ms]))),
+  inspect: inspectAll(
+    inspectLeast(Object.fromEntries(Object.entries(leastDurations).map(([place, ms]) => [`policy/${place}`, ms]))),
+    inspectPatterns('policy/trigger/types/*'),
+    inspectPatterns('events/*/type'),
+  ),
   body,
   responses: { 200: { description: 'What would happen.', schema: simulationAnswer } },
   handler: async ({ input, principal, now, deps }) => {
     const { organizationId } = principal;
-    const plan = planOf(input.body);
+    const plan = planOf(input.body, await deps.intake.types(organizationId));
     const facts = await readInOrganization(deps.orm, organizationId, async (em) =>
       readFacts(em, deps, { organizationId, plan, chosen: input.body, now }),
     );

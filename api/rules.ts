@@ -7,6 +7,7 @@ import { notFound } from '../domain/errors.ts';
 import { newId } from '../domain/id.ts';
 import { foldName } from '../domain/name.ts';
 import { endpoint } from './endpoint.ts';
+import { holdTypes, inspectPatterns } from './event-pattern.ts';
 import { openPage, pageOf, pageQuery } from './paging.ts';
 import { definedOnly } from './patch.ts';
 import { assertProjects } from './projects.ts';
@@ -67,6 +68,7 @@ const createRule = endpoint({
   summary: 'Create a rule',
   permission: 'monitoring.manage',
   idempotent: true,
+  inspect: inspectPatterns('types/*'),
   body: z
     .strictObject({
       name: fields.name,
@@ -90,6 +92,7 @@ const createRule = endpoint({
     const [last] = await em.find(RuleEntity, { orgId: organizationId, deletedAt: null }, { orderBy: { position: 'desc' }, limit: 1 });
     const row = em.create(RuleEntity, {
       ...body,
+      types: await holdTypes(em, organizationId, body.types),
       position: body.position ?? Math.min((last?.position ?? 0) + 10, maxPosition),
       id: newId(now.getTime()),
       orgId: organizationId,
@@ -127,6 +130,7 @@ const updateRule = endpoint({
   summary: 'Change a rule',
   permission: 'monitoring.manage',
   conditional: true,
+  inspect: inspectPatterns('types/*'),
   params: idParams('rule'),
   body: z
     .strictObject({
@@ -149,10 +153,11 @@ const updateRule = endpoint({
     if (body.projectIds !== undefined) await assertProjects(em, organizationId, body.projectIds);
     // before the rule is held: deleting a channel or policy holds that first and then the rules that name it
     await assertReferences(em, organizationId, referencesOf(body));
+    const types = body.types && (await holdTypes(em, organizationId, body.types));
     const row = await findRule(em, organizationId, params.id, LockMode.PESSIMISTIC_WRITE);
     assertVersion(row, ifMatch);
     const before = presentRule(row);
-    em.assign(row, definedOnly(body));
+    em.assign(row, definedOnly({ ...body, types }));
     row.nameKey = foldName(row.name);
     row.version += 1;
     row.updatedAt = now;

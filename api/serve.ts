@@ -55,6 +55,8 @@ export async function serve(endpoint: Endpoint, request: Request, exchange: Exch
       requestId: exchange.requestId,
       deps: server.deps,
       rawBody: body.text,
+      json: body.json,
+      headers: request.headers,
       mediaType: body.mediaType,
       ifMatch: endpoint.conditional === true ? parseIfMatch(header(request, 'if-match')) : undefined,
       idempotencyKey: parseIdempotencyKey(header(request, 'idempotency-key')),
@@ -103,7 +105,7 @@ interface Call {
 }
 
 async function run(endpoint: Endpoint, { raw, context, path }: Call, server: Server): Promise<Reply> {
-  const faults = endpoint.inspect === undefined ? [] : await endpoint.inspect(raw.body, server.deps);
+  const faults = endpoint.inspect === undefined ? [] : await endpoint.inspect(raw.body, server.deps, context.principal);
   if (endpoint.transaction === 'own') {
     let entryIds: readonly string[] | undefined;
     const answer = await endpoint.prepare(raw, faults)({ ...context, auditedAs: (ids) => (entryIds = ids) });
@@ -194,7 +196,10 @@ async function recordFailure(error: unknown, failure: Failure, server: Server): 
     ...(typeof id === 'string'
       ? { resource: { type: endpoint.name.split('.')[0]!, id: id.replaceAll(/[^\x20-\x7e]/g, '?').slice(0, 128) } }
       : {}),
-    ...(blocked && endpoint.permission !== 'authenticated' ? { details: { permission: endpoint.permission } } : {}),
+    // Who holds it was refused by the handler, which knows more.
+    ...(blocked && endpoint.permission !== 'authenticated' && !principal.permissions.has(endpoint.permission)
+      ? { details: { permission: endpoint.permission } }
+      : {}),
   };
   return server.refusals.record({ principal, trail, part, httpStatus, now: exchange.startedAt });
 }

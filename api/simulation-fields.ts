@@ -1,11 +1,13 @@
 import { z } from 'zod';
+import type { EventTypes } from '../domain/custom-event-type.ts';
 import { formatDuration } from '../domain/duration.ts';
+import { validationFailed } from '../domain/errors.ts';
 import { fromWireId, type IdKind, toWireId } from '../domain/id.ts';
 import type { PlannedCommand, SimulatedCommand, SimulationPlan } from '../domain/simulation-plan.ts';
 import type { SimulatedEvent } from '../domain/simulation-problems.ts';
 import { duration } from './duration.ts';
+import { draftEvent } from './event-drafts.ts';
 import { postedEvent } from './event-schema.ts';
-import { draftEvent } from './events.ts';
 import type { Reference } from './references.ts';
 import { time } from './schema.ts';
 import { actor, after, longestMs, presentActor } from './simulation-actors.ts';
@@ -29,17 +31,27 @@ const event = postedEvent
     groupKey: true,
   })
   .extend({ after })
-  .transform(({ after: afterMs, ...posted }) => ({ afterMs, event: simulatedEvent(posted) }))
+  .transform(({ after: afterMs, ...posted }) => ({ afterMs, posted }))
   .meta({ id: 'SimulatedEvent', description: 'As `POST /events` takes it, as far as escalations look at it.' });
 
-/** Exactly what production would make of it. */
-function simulatedEvent(posted: Parameters<typeof draftEvent>[0]): SimulatedEvent {
-  const draft = draftEvent(posted, '', new Date(0));
+/** Exactly what production would make of it. Throws `validation_failed` when there is no such type. */
+function simulatedEvent(
+  { type: spelling, ...posted }: z.output<typeof event>['posted'],
+  { types, index }: { types: EventTypes; index: number },
+): SimulatedEvent {
+  const found = types.find(spelling);
+  if (found === undefined || found.own) {
+    const fault = found === undefined ? { code: 'unknown_event_type', detail: 'is not a known event type' } : reserved;
+    throw validationFailed([{ pointer: `/events/${index}/type`, ...fault }]);
+  }
+  const draft = draftEvent({ ...posted, type: found, spelling }, undefined, new Date(0));
   const { type, category, severity, subject, effect, family, projectId, tenantId, environment, source, resource, labels } = draft;
   const { dedupKey, groupKey } = draft;
   const known = { type, category, severity, subject, effect, family, projectId, tenantId, environment, source, resource, labels };
   return { ...known, dedupKey, groupKey, hasExplicitDedupKey: posted.dedupKey !== undefined };
 }
+
+const reserved = { code: 'reserved_event_type', detail: 'is posted by Tocsin only' } as const;
 
 const recipientKinds: Readonly<Record<SimulationPlan['rejections'][number]['kind'], IdKind>> = {
   contact: 'contact_method',
@@ -113,8 +125,10 @@ export function checkActors(
 
 export type PlanInput = z.output<z.ZodObject<typeof planFields>>;
 
-export function planOf({ start, horizon, events, actors, deliveries: rejections }: PlanInput): SimulationPlan {
-  return { startAt: start.getTime(), horizonMs: horizon, events, actors, rejections };
+/** @param types the organization's */
+export function planOf({ start, horizon, events, actors, deliveries: rejections }: PlanInput, types: EventTypes): SimulationPlan {
+  const simulated = events.map(({ afterMs, posted }, index) => ({ afterMs, event: simulatedEvent(posted, { types, index }) }));
+  return { startAt: start.getTime(), horizonMs: horizon, events: simulated, actors, rejections };
 }
 
 /** All that a plan names, but projects. */

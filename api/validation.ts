@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import { notFound, validationFailed } from '../domain/errors.ts';
 import type { Fault } from '../domain/errors.ts';
-import type { Input, RawInput } from './endpoint.ts';
+import type { EndpointDefinition, Input, RawInput } from './endpoint.ts';
 
 interface Schemas<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType> {
   readonly params?: P;
@@ -34,6 +34,25 @@ export function inspectWith<T>(form: z.ZodType<T>, faultsOf: (value: T) => reado
     const read = form.safeParse(body);
     return read.success ? faultsOf(read.data) : [];
   };
+}
+
+type Inspect = NonNullable<EndpointDefinition<z.ZodType, z.ZodType, z.ZodType, never>['inspect']>;
+
+/** Several of them, each asked. */
+export function inspectAll(...each: readonly Inspect[]): Inspect {
+  return async (body, deps, principal) => (await Promise.all(each.map(async (inspect) => inspect(body, deps, principal)))).flat();
+}
+
+/** The values at a place of a body: names of members, with `*` for every element. */
+export function* valuesAt(
+  value: unknown,
+  [name, ...rest]: readonly string[],
+  pointer: string,
+): Generator<{ pointer: string; value: unknown }> {
+  if (name === undefined) yield { pointer, value };
+  else if (typeof value !== 'object' || value === null) return;
+  else
+    for (const [key, member] of Object.entries(value)) if (name === '*' || name === key) yield* valuesAt(member, rest, `${pointer}/${key}`);
 }
 
 function parsePart(schema: z.ZodType | undefined, raw: unknown, prefix: string): { value: unknown; faults: readonly Fault[] } {

@@ -16,11 +16,13 @@ import { foldName } from '../domain/name.ts';
 import { formatAsymmetricKey, formatSecret } from '../domain/signature.ts';
 import { webhookRules } from '../domain/webhook.ts';
 import { endpoint } from './endpoint.ts';
+import { holdTypes, inspectPatterns } from './event-pattern.ts';
 import { assertUnused, policyUsers } from './in-use.ts';
 import { openPageById, pageOf, pageQuery } from './paging.ts';
 import { definedOnly, switchActive } from './patch.ts';
 import { assertProjects } from './projects.ts';
 import { idParams } from './schema.ts';
+import { inspectAll } from './validation.ts';
 import { assertVersion, versionHeaders } from './version.ts';
 import {
   inspectUrl,
@@ -87,7 +89,7 @@ const createWebhook = endpoint({
   description: 'Without `secret` one is generated; this answer shows it once. `null` sends unsigned.',
   permission: 'monitoring.manage',
   idempotent: true,
-  inspect: inspectUrl,
+  inspect: inspectAll(inspectUrl, inspectPatterns('eventTypes/*')),
   body: z
     .strictObject({
       name: fields.name,
@@ -112,6 +114,7 @@ const createWebhook = endpoint({
     const row = em.create(WebhookEntity, {
       ...plain,
       ...place,
+      eventTypes: await holdTypes(em, principal.organizationId, body.eventTypes),
       nameKey: foldName(body.name),
       secret: sealSecret(place, secret, secrets),
       previousSecrets: [],
@@ -154,7 +157,7 @@ const updateWebhook = endpoint({
     'Applies from the next attempt; bodies already rendered stay. Absent fields stay. `headers` replaces all of them. `secret` takes effect at once: to give receivers time, rotate it instead.',
   permission: 'monitoring.manage',
   conditional: true,
-  inspect: inspectUrl,
+  inspect: inspectAll(inspectUrl, inspectPatterns('eventTypes/*')),
   params: idParams('webhook'),
   body: z
     .strictObject({
@@ -174,12 +177,13 @@ const updateWebhook = endpoint({
     .meta({ id: 'WebhookPatch' }),
   responses: { 200: { description: 'The webhook as it is now.', schema: shownWebhook } },
   handler: async ({ em, principal, input: { params, body }, ifMatch, now, audit, deps: { secrets } }) => {
+    const eventTypes = body.eventTypes && (await holdTypes(em, principal.organizationId, body.eventTypes));
     const row = await findWebhook(em, principal.organizationId, params.id, LockMode.PESSIMISTIC_WRITE);
     assertVersion(row, ifMatch);
     if (body.projectIds !== undefined) await assertProjects(em, principal.organizationId, body.projectIds);
     const before = presentWebhook(row, secrets);
     const { secret, headers, active, ...plain } = body;
-    em.assign(row, definedOnly(plain));
+    em.assign(row, definedOnly({ ...plain, eventTypes }));
     row.nameKey = foldName(row.name);
     if (secret !== undefined) {
       row.secret = sealSecret(row, secret, secrets);

@@ -4,6 +4,7 @@ import { CalendarEntity, CalendarVersionEntity } from './entities/calendar.ts';
 import { ChannelEntity } from './entities/channel.ts';
 import { ContactCodeEntity } from './entities/contact-code.ts';
 import { ContactMethodEntity } from './entities/contact-method.ts';
+import { CustomEventTypeEntity } from './entities/custom-event-type.ts';
 import { DecisionEntity } from './entities/decision.ts';
 import { DeliveryEntity } from './entities/delivery.ts';
 import { EscalationPolicyEntity, EscalationPolicyVersionEntity } from './entities/escalation-policy.ts';
@@ -45,6 +46,7 @@ export const entities = [
   EscalationPolicyEntity,
   EscalationPolicyVersionEntity,
   IntegrationEntity,
+  CustomEventTypeEntity,
   EventEntity,
   DecisionEntity,
   DeliveryEntity,

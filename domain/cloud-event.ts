@@ -20,6 +20,8 @@ const passedOn = [
   ['time', 'occurredAt'],
 ] as const satisfies ReadonlyArray<readonly [attribute: string, field: keyof EventInput]>;
 
+const readAttributes = [...new Set([...requiredAttributes, 'subject', ...passedOn.map(([attribute]) => attribute)])];
+
 /** By field of the event, the attribute that a fault of the field is about. */
 const attributeOf: Readonly<Record<string, string>> = {
   type: 'type',
@@ -44,6 +46,8 @@ export interface CloudEventTranslation {
   faults: readonly Fault[];
   /** Source and id say which event it is: the same again is the same request. Null when one of them is missing. */
   idempotencyKey: string | null;
+  /** Everything of it that is read, but its data: the same event says the same, however it is carried. */
+  identity: string;
   mode: 'structured' | 'binary';
 }
 
@@ -146,6 +150,7 @@ function translate({ attributes, data, types, mode, faults }: Parts): CloudEvent
     },
     faults,
     idempotencyKey: typeof id === 'string' && typeof source === 'string' ? `ce:${sha256Hex(`${source}\n${id}`)}` : null,
+    identity: JSON.stringify(readAttributes.map((name) => attributes[name] ?? null)),
     mode,
   };
 }

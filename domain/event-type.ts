@@ -9,6 +9,7 @@ export const categories = [
   'security',
   'alert',
   'job',
+  'custom',
   'escalation',
   'operations',
 ] as const;
@@ -19,7 +20,8 @@ export const feeds = ['job', 'deployment', 'alert', 'security', 'system'] as con
 export type Feed = (typeof feeds)[number];
 
 /** What the type says about the problem of its family: opens it, resolves it, merely occurs, both occurs and resolves, or acknowledges. */
-export type Effect = 'open' | 'resolve' | 'occur' | 'occur_and_resolve' | 'acknowledge';
+export const effects = ['open', 'resolve', 'occur', 'occur_and_resolve', 'acknowledge'] as const;
+export type Effect = (typeof effects)[number];
 
 export interface EventType {
   /** `<noun>.<verb>`, two to four words. */
@@ -36,6 +38,11 @@ export interface EventType {
   readonly aliases: readonly string[];
   /** Posted by Tocsin only. */
   readonly own: boolean;
+}
+
+/** The words before the last. */
+export function familyOf(type: string): string {
+  return type.slice(0, type.lastIndexOf('.'));
 }
 
 interface Traits {
@@ -55,7 +62,7 @@ const group =
     audience: audience.split(', '),
     defaultSeverity: traits.severity ?? 'info',
     effect: traits.effect ?? 'occur',
-    family: type.slice(0, type.lastIndexOf('.')),
+    family: familyOf(type),
     aliases: traits.aliases ?? [],
     own,
   });

@@ -9,6 +9,7 @@ const prefixes = {
   service_account: 'sva',
   api_key: 'key',
   event: 'evt',
+  event_type: 'ety',
   rule: 'rul',
   silence: 'sil',
   calendar: 'cal',

@@ -8,6 +8,10 @@ export interface OrganizationSettings {
   readonly senderChannels?: Readonly<Partial<Record<ContactType, string>>>;
   /** How long an open problem of which nothing is heard stays open; `problemTtlRules`. */
   readonly problemTtlMs?: number;
+  /** Whether events of types that nobody has described are taken; they merely occur. */
+  readonly acceptUnknownTypes?: boolean;
+  /** Event types by the `type` attributes of CloudEvents whose producers call them otherwise. */
+  readonly foreignTypes?: Readonly<Record<string, string>>;
   /** Which delivery attempts become audit entries: `every` (the default) or only the `terminal` one. */
   readonly auditAttempts?: 'every' | 'terminal';
 }

@@ -19,6 +19,12 @@ export function rawMember(text: string, name: string): RawValue | undefined {
   return found === undefined ? undefined : compact(text.slice(...found));
 }
 
+/** The value that the whole of `text` is. */
+export function rawValue(text: string): RawValue {
+  const from = skipSpace(text, 0);
+  return compact(text.slice(from, skipValue(text, from)));
+}
+
 /** The texts of the elements of the array that `text` is. */
 export function rawElements(text: string): string[] {
   const elements: string[] = [];

@@ -17,6 +17,11 @@ export const webhookRules = {
 
 const patternSyntax = /^[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*){0,3}(?:\.\*)?$/;
 
+/** Whether it is written like an exact type, `alert.*`, or `*`. */
+export function isPatternSyntax(pattern: string): boolean {
+  return pattern === '*' || patternSyntax.test(pattern);
+}
+
 /** Whether a webhook may name this: an exact type, `alert.*`, or `*`; and it can match one of `knownTypes`. */
 export function isEventTypePattern(pattern: string, knownTypes: Iterable<string>): boolean {
   if (pattern === '*') return true;

@@ -1,7 +1,8 @@
 import { Migration } from '@mikro-orm/migrations';
 
 /**
- * Whom to page, when and how: calendars, silences, schedules with their overrides, contact methods, escalation policies, integrations.
+ * Whom to page, when and how: calendars, silences, schedules with their overrides, contact methods, escalation policies, integrations; and
+ * the event types that organizations add.
  * What decisions and running escalations refer to by version keeps every version, in a table of the same columns beside its own.
  */
 export class Migration0004OnCall extends Migration {
@@ -87,7 +88,26 @@ export class Migration0004OnCall extends Migration {
       );
       create unique index escalation_policy_name on escalation_policy (org_id, name_key) where deleted_at is null;
     `);
-    for (const table of ['calendar', 'silence', 'escalation_policy']) {
+    this.addSql(`
+      create table custom_event_type (
+        id uuid primary key,
+        org_id uuid not null references organization (id),
+        type text not null,
+        category text not null,
+        feed text not null,
+        description text not null,
+        default_severity text not null,
+        effect text not null,
+        family text not null,
+        aliases text[] not null default '{}',
+        version int not null default 1,
+        created_at timestamptz(3) not null,
+        updated_at timestamptz(3) not null,
+        deleted_at timestamptz(3)
+      );
+      create unique index custom_event_type_type on custom_event_type (org_id, type) where deleted_at is null;
+    `);
+    for (const table of ['calendar', 'silence', 'escalation_policy', 'custom_event_type']) {
       this.addSql(
         `create trigger routing_version after insert or update or delete on ${table} for each row execute function bump_routing_version();`,
       );
@@ -234,7 +254,7 @@ export class Migration0004OnCall extends Migration {
   }
 }
 
-const versioned = ['rule', 'silence', 'calendar', 'schedule', 'escalation_policy'];
+const versioned = ['rule', 'silence', 'calendar', 'schedule', 'escalation_policy', 'custom_event_type'];
 
 function ownRows(table: string): string {
   return `

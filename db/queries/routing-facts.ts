@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { type RawBuilder, sql } from 'kysely';
+import { type EventTypes, eventTypesOf } from '../../domain/custom-event-type.ts';
 import type { Category } from '../../domain/event-type.ts';
 import { problemTtlRules } from '../../domain/problem.ts';
 import type { EscalationConfiguration } from '../../domain/recipients.ts';
@@ -11,6 +12,7 @@ import { OrganizationEntity } from '../entities/organization.ts';
 import { ProjectEntity } from '../entities/project.ts';
 import { RuleEntity } from '../entities/rule.ts';
 import { WebhookEntity } from '../entities/webhook.ts';
+import { customEventTypeOf, findCustomEventTypes } from './custom-event-types.ts';
 import { readEscalationConfiguration } from './escalation-facts.ts';
 
 /** What intake needs to know of an organization, with the version of the configuration it was read at. */
@@ -21,6 +23,8 @@ export interface OrganizationFacts {
   /** How long a problem of which nothing is heard stays open. */
   problemTtlMs: number;
   escalation: EscalationConfiguration;
+  /** What events may be of. */
+  types: EventTypes;
 }
 
 const maxCached = 1_000;
@@ -71,6 +75,7 @@ async function readFacts(em: EntityManager, organizationId: string, version: str
   const rules = await em.find(RuleEntity, { deletedAt: null }, { orderBy: { position: 'asc', id: 'asc' } });
   const members = await em.find(MemberEntity, { status: 'active' }, { fields: ['id'] });
   const projects = await em.find(ProjectEntity, { deletedAt: null }, { fields: ['id'] });
+  const types = await findCustomEventTypes(em, organizationId);
   const { settings } = await em.findOneOrFail(OrganizationEntity, { id: organizationId });
   const activeUserIds = new Set(members.map(({ id }) => id));
   const destinations = {
@@ -105,5 +110,6 @@ async function readFacts(em: EntityManager, organizationId: string, version: str
     projectIds: new Set(projects.map(({ id }) => id)),
     problemTtlMs: settings.problemTtlMs ?? problemTtlRules.defaultMs,
     escalation,
+    types: eventTypesOf(types.map(customEventTypeOf), { foreign: settings.foreignTypes, acceptsUnknown: settings.acceptUnknownTypes }),
   };
 }

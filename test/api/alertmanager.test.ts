@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { builtInTypes } from '../../domain/custom-event-type.ts';
 import { createStage } from './escalation-stage.ts';
 import { startApi, type TestAnswer, type TestApi, type TestOrganization } from './start-api.ts';
 
@@ -110,7 +111,9 @@ describe('a call is taken whole or not at all', () => {
   test('while the database is down it is answered 503, so that Alertmanager repeats it', async () => {
     const cause = Object.assign(new Error('connect ECONNREFUSED 127.0.0.1:5432'), { code: 'ECONNREFUSED' });
     const { intake } = api.deps;
-    const down = await startApi({ deps: { intake: { ...intake, accept: async () => Promise.reject(cause) } } });
+    const down = await startApi({
+      deps: { intake: { ...intake, types: async () => builtInTypes, accept: async () => Promise.reject(cause) } },
+    });
     try {
       const organization = await down.buildOrganization();
       const answer = await down.request('POST', '/intake/alertmanager', { key: organization.key, body: sample });

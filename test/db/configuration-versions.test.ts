@@ -21,7 +21,7 @@ const call = async (method: string, path: string, body?: unknown) => {
   return answer.body;
 };
 const uuidOf = (id: string) => parseWireId(id)!.uuid;
-const versioned = ['rule', 'silence', 'calendar', 'schedule', 'escalation_policy'] as const;
+const versioned = ['rule', 'silence', 'calendar', 'schedule', 'escalation_policy', 'custom_event_type'] as const;
 
 /** Something of each kind, changed once. */
 async function makeAll(): Promise<Record<(typeof versioned)[number], string>> {
@@ -45,13 +45,14 @@ async function makeAll(): Promise<Record<(typeof versioned)[number], string>> {
       { name: 'P', tiers: [{ targets: [{ kind: 'webhook', id: hook['id'] }] }] },
       { name: 'Q', cooldown: 'PT0S' },
     ],
+    custom_event_type: ['/event-types', { type: 'payment.failed' }, { effect: 'open' }],
   };
   const ids: Partial<Record<(typeof versioned)[number], string>> = {};
   for (const kind of versioned) {
     const [path, body, change] = made[kind]!;
-    const { id } = await call('POST', path, body);
-    await call('PATCH', `${path}/${id}`, change);
-    await call('DELETE', `${path}/${id}`);
+    const { id, type: name = id } = await call('POST', path, body);
+    await call('PATCH', `${path}/${name}`, change);
+    await call('DELETE', `${path}/${name}`);
     ids[kind] = uuidOf(id);
   }
   return ids as Record<(typeof versioned)[number], string>;

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
-import { postedEvent } from '../../api/event-schema.ts';
-import { toFaults } from '../../api/validation.ts';
+import { validateEvent } from '../../api/event-schema.ts';
 import { allFaults, cloudEventMode, type CloudEventTranslation, translateBinary, translateStructured } from '../../domain/cloud-event.ts';
+import { builtInTypes } from '../../domain/custom-event-type.ts';
 import { DomainError } from '../../domain/errors.ts';
 import { findEventType } from '../../domain/event-type.ts';
 
@@ -26,8 +26,8 @@ const header = (overrides: Record<string, string> = {}) => ({
 
 /** All that a caller hears of a translation. */
 function faultsOf(translation: CloudEventTranslation): string[] {
-  const parsed = postedEvent.safeParse(translation.input, { reportInput: true });
-  const ofInput = parsed.success ? [] : parsed.error.issues.flatMap((issue) => toFaults(issue, ''));
+  const validated = validateEvent(translation.input, { types: builtInTypes, data: undefined, now: new Date('2026-10-01T12:00:00Z') });
+  const ofInput = 'faults' in validated ? validated.faults : [];
   return allFaults(translation, ofInput).map(({ pointer, code }) => `${pointer} ${code}`);
 }
 const errorOf = (run: () => unknown): string => {
