@@ -28,9 +28,9 @@ export interface CustomEventType {
 /** What the events of one organization may be of. */
 export interface EventTypes {
   /** The type that a spelling means: built in or the organization's. */
-  known(spelling: string): EventType | undefined;
+  known: (spelling: string) => EventType | undefined;
   /** The same; for an organization that takes unknown types any other name that could be one's, too. */
-  find(spelling: string): EventType | undefined;
+  find: (spelling: string) => EventType | undefined;
   /** The organization's own. */
   custom: readonly EventType[];
   /** What it calls the foreign `type` attributes of its producers. */

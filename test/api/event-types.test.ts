@@ -4,7 +4,7 @@ import { createIntake } from '../../api/intake.ts';
 import { openDatabase } from '../../db/mikro-orm.config.ts';
 import { customTypeRules } from '../../domain/custom-event-type.ts';
 import { createStage } from './escalation-stage.ts';
-import { startApi, type TestApi, type TestOrganization } from './start-api.ts';
+import { startApi, type TestAnswer, type TestApi, type TestOrganization } from './start-api.ts';
 
 let api: TestApi;
 let ours: TestOrganization;
@@ -26,8 +26,7 @@ const failed = {
   aliases: ['payment.declined'],
 };
 const recovered = { type: 'payment.recovered', effect: 'resolve' };
-const faultsOf = ({ body }: { body: Record<string, any> }): string[] =>
-  // oxlint-disable-line no-explicit-any -- an answer
+const faultsOf = ({ body }: TestAnswer): string[] =>
   body['errors'].map(({ pointer, code }: { pointer: string; code: string }) => `${pointer} ${code}`).toSorted();
 
 describe('an event type of one’s own', () => {
