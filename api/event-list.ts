@@ -5,11 +5,13 @@ import { ChannelEntity } from '../db/entities/channel.ts';
 import { DecisionEntity, type DecisionRow } from '../db/entities/decision.ts';
 import { DeliveryEntity } from '../db/entities/delivery.ts';
 import { EventEntity, type EventRow } from '../db/entities/event.ts';
+import { listEscalationsOfEvent } from '../db/queries/escalation-list.ts';
 import { notFound } from '../domain/errors.ts';
 import { categories } from '../domain/event-type.ts';
 import { toWireId } from '../domain/id.ts';
 import { severities } from '../domain/severity.ts';
 import { endpoint } from './endpoint.ts';
+import { presentEscalation, shownEscalation } from './escalation-fields.ts';
 import { presentReference, presentTarget } from './event-answers.ts';
 import { openPageById, pageOf, pageQuery, within } from './paging.ts';
 import { idParams, presentedId, presentedTime, text, time, wireId } from './schema.ts';
@@ -55,13 +57,15 @@ const detail = summary
       }),
     ),
     deliveries: z.array(z.object({ id: presentedId('delivery'), status: z.string(), destinationId: z.string(), attemptCount: z.int() })),
-    escalation: z.null(),
+    escalation: shownEscalation.nullable().meta({ description: 'The newest of `escalations`.' }),
+    escalations: z.array(shownEscalation).meta({ description: 'Those that it belongs to, newest first.' }),
     auditEntries: z.array(z.object({ id: presentedId('audit_entry'), action: z.string(), status: z.string(), recordedAt: presentedTime })),
   })
   .meta({ id: 'Event' });
 
 /** Entries shown with an event; the audit list has them all. */
 const maxAuditEntries = 100;
+const maxEscalations = 20;
 
 const listEvents = endpoint({
   name: 'event.list',
@@ -106,7 +110,8 @@ const readEvent = endpoint({
   path: '/events/{id}',
   tag: 'Events',
   summary: 'An event with its whole trace',
-  description: 'What was decided about it and why, what became of its deliveries, and its audit entries.',
+  description:
+    'What was decided about it and why, what became of its deliveries, the escalations that it belongs to, and its audit entries.',
   permission: 'events.view',
   params: idParams('event'),
   responses: { 200: { description: 'The event.', schema: detail } },
@@ -118,6 +123,9 @@ const readEvent = endpoint({
     const deliveries = await em.find(DeliveryEntity, { orgId: organizationId, id: { $in: deliveryIds } }, { orderBy: { id: 'asc' } });
     const channelIds = decisions.flatMap(({ targetKind, targetId }) => (targetKind === 'channel' && targetId ? targetId : []));
     const channels = await em.find(ChannelEntity, { orgId: organizationId, id: { $in: channelIds } }, { fields: ['id', 'type'] });
+    const escalations = (await listEscalationsOfEvent(em, organizationId, { eventId: row.id, limit: maxEscalations })).map(
+      presentEscalation,
+    );
     const channelTypes = new Map(channels.map(({ id, type }) => [id, type]));
     return {
       body: {
@@ -141,7 +149,8 @@ const readEvent = endpoint({
           destinationId: toWireId(delivery.destinationKind, delivery.destinationId),
           attemptCount: delivery.attemptCount,
         })),
-        escalation: null,
+        escalation: escalations[0] ?? null,
+        escalations,
         auditEntries: await findAuditEntries(em, organizationId, row.id),
       },
     };

@@ -1,7 +1,10 @@
-import { createEscalationSteps, type EscalationSteps, newGroup } from '../db/escalation-step.ts';
+import { createEscalationSteps, type EscalationSteps, newGroup, type StepAuthor } from '../db/escalation-step.ts';
 import type { EscalationSubject, GroupKey, GroupSelection, StoredGroup } from '../db/queries/escalation-group.ts';
 import type { StandingKey } from '../db/queries/problem.ts';
 import type { OrganizationFacts } from '../db/queries/routing-facts.ts';
+import type { Outcome } from '../domain/escalation-effect.ts';
+import type { AcknowledgementProof } from '../domain/escalation-policy.ts';
+import type { GroupState } from '../domain/escalation-state.ts';
 import type { AcceptedEvent } from '../domain/event.ts';
 import { verdictOf } from '../domain/escalation-verdict.ts';
 import { deriveGroupKey } from '../domain/group-key.ts';
@@ -50,7 +53,26 @@ export function selectionOf({ keys, problems }: { keys: readonly GroupKey[]; pro
 /** What the events of one transaction do to the escalations of their organization, in order. */
 export interface IntakeEscalations {
   readonly steps: EscalationSteps;
-  apply(event: AcceptedEvent, standing: Standing): { decisions: Decision[]; muted: Muting | null };
+  /** @param by who posted it; null: nobody, it is only explained */
+  apply(event: AcceptedEvent, standing: Standing, by: IntakeAuthor | null): { decisions: Decision[]; muted: Muting | null };
+  /** What the events acknowledged, in order. */
+  acknowledged(): readonly Acknowledgement[];
+}
+
+/** Who an acknowledgement by event is by, and how that is known. */
+export interface IntakeAuthor extends StepAuthor {
+  actor: { type: 'user' | 'service_account'; id: string };
+  proof: AcknowledgementProof;
+}
+
+/** What became of an escalation that an event acknowledges. */
+export interface Acknowledgement {
+  event: AcceptedEvent;
+  by: IntakeAuthor;
+  escalationId: string;
+  outcome: Outcome;
+  /** As the event left it. */
+  state: GroupState;
 }
 
 /** @param groups every stored group that `groupsOf` names, locked */
@@ -61,6 +83,7 @@ export function createIntakeEscalations(
   at: number,
 ): IntakeEscalations {
   const steps = createEscalationSteps({ organizationId, at, configuration: facts.escalation });
+  const acknowledged: Acknowledgement[] = [];
   const byKey = new Map(groups.map((group) => [`${group.policyId} ${group.groupKey}`, group]));
 
   const resolve = (event: AcceptedEvent, key: string): void => {
@@ -71,11 +94,30 @@ export function createIntakeEscalations(
     }
   };
 
+  /** Every escalation that the problem is a member of hears of it, as if each had been acknowledged by a command. */
+  const acknowledge = (event: AcceptedEvent, key: string, by: IntakeAuthor): void => {
+    for (const group of groups) {
+      const { escalation, members } = steps.stateOf(group);
+      if (escalation === null || escalation.phase.status === 'resolved') continue;
+      if (!members.some((member) => member.kind === 'problem' && member.key === key && member.firing)) continue;
+      const escalationId = escalation.id;
+      const author = { userId: by.actor.type === 'user' ? by.actor.id : null, proof: by.proof };
+      const { outcome, state } = steps.step(
+        group,
+        { kind: 'command', escalationId, command: { name: 'acknowledge', extend: false }, by: author },
+        { about: subjectOf(event), by, at: event.acceptedAt },
+      );
+      acknowledged.push({ event, by, escalationId, outcome, state });
+    }
+  };
+
   return {
     steps,
-    apply(event, { change, problemId, endedId }) {
+    acknowledged: () => acknowledged,
+    apply(event, { change, problemId, endedId }, by) {
       if (groups.length === 0) return { decisions: [], muted: null };
       if (endedId !== null) resolve(event, endedId);
+      if (change === 'acknowledged' && problemId !== null && by !== null) acknowledge(event, problemId, by);
       const member =
         change === 'opened' || change === 'raised'
           ? ({ kind: 'problem', key: problemId! } as const)

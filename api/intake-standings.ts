@@ -18,7 +18,7 @@ type Keyed = Pick<AcceptedEvent, 'projectId' | 'family' | 'type' | 'dedupKey' | 
 
 /** What must be locked and read before an event can be decided about; undefined: nothing. */
 export function standingKeyOf({ projectId, family, type, dedupKey, effect }: Keyed): StandingKey | undefined {
-  if (effect === 'acknowledge' || (effect === 'occur' && dedupKey.startsWith(derivedPrefix))) return undefined;
+  if (effect === 'occur' && dedupKey.startsWith(derivedPrefix)) return undefined;
   return { projectId, family, type, dedupKey };
 }
 
@@ -70,8 +70,7 @@ export function createStandings({ problems: open, occurrences }: Standings, sett
 
   return {
     apply(event) {
-      if (standingKeyOf(event) === undefined)
-        return { change: event.effect === 'acknowledge' ? 'acknowledged' : 'occurred', problemId: null, endedId: null };
+      if (standingKeyOf(event) === undefined) return { change: 'occurred', problemId: null, endedId: null };
       const before = open.get(problemText(event)) ?? null;
       const occurrenceKey = occurrenceText(event);
       const last = occurrences.get(occurrenceKey) ?? null;

@@ -13,6 +13,7 @@ import { decide, type Decision } from '../domain/routing.ts';
 import { activeSilence } from '../domain/silence.ts';
 import type { AuditTrail } from './audit-trail.ts';
 import type { Principal } from './authorization.ts';
+import { auditAcknowledgement, authorOf, refusalOf } from './event-acknowledgements.ts';
 import type { StoredAnswer } from './idempotency.ts';
 import type { IntakeEscalations } from './intake-escalations.ts';
 import { type IntakeStandings, type Standing, standingKeyOf } from './intake-standings.ts';
@@ -94,6 +95,7 @@ export interface Known {
 /** Decides for every event of these requests; a request whose idempotency key was answered before gets that answer again. */
 export function routeAll(known: Known, requests: readonly IntakeRequest[], replays: ReadonlyMap<IntakeRequest, StoredAnswer>): IntakeWork {
   const { organizationId, facts, scope } = known;
+  const acknowledgements: AuditDraft[] = [];
   const work: IntakeWork = { results: [], records: [], silenced: [], ownRecords: [], drafts: [], scope };
   for (const request of requests) {
     const replay = replays.get(request);
@@ -101,7 +103,10 @@ export function routeAll(known: Known, requests: readonly IntakeRequest[], repla
       work.results.push({ replay });
       continue;
     }
-    const outcomes = request.events.map((event) => route(known, event, request.now));
+    const { principal, trail, now } = request;
+    const before = scope.escalations.acknowledged().length;
+    const outcomes = request.events.map((event) => route(known, event, { at: now, principal }));
+    for (const one of scope.escalations.acknowledged().slice(before)) acknowledgements.push(auditAcknowledgement(one, trail));
     work.results.push({ outcomes, entryIds: [] });
     for (const outcome of outcomes) {
       if ('error' in outcome) continue;
@@ -114,7 +119,7 @@ export function routeAll(known: Known, requests: readonly IntakeRequest[], repla
   const at = Math.max(...requests.map(({ now }) => now.getTime()));
   work.ownRecords = recordOwnEvents(steps.ownEvents(), organizationId, at, facts.routing);
   // After the events' own, which their answers name.
-  work.drafts.push(...steps.audit());
+  work.drafts.push(...acknowledgements, ...steps.audit());
   return work;
 }
 
@@ -133,17 +138,23 @@ export function standingKeysOf(events: readonly DraftEvent[]): StandingKey[] {
   return events.map(standingKeyOf).filter((key) => key !== undefined);
 }
 
-/** One event through the rules, without any side effect. */
-export function route({ organizationId, facts, scope }: Known, prepared: PreparedEvent, at: Date): IntakeOutcome {
+/** One event through the rules, without any side effect. @param principal who posts it; null: nobody, it is only explained */
+export function route(
+  { organizationId, facts, scope }: Known,
+  prepared: PreparedEvent,
+  { at, principal }: { at: Date; principal: Principal | null },
+): IntakeOutcome {
   const draft = draftOf(prepared, facts.types);
   if (draft instanceof DomainError) return { error: draft };
+  const refusal = principal === null ? undefined : refusalOf(draft, principal);
+  if (refusal !== undefined) return { error: refusal };
   if (draft.projectId !== null && !facts.projectIds.has(draft.projectId)) {
     return { error: new DomainError('project_not_found', 'The project is not one of this organization.') };
   }
   const acceptedAt = at.getTime();
   const event: AcceptedEvent = { ...draft, id: newId(acceptedAt), organizationId, acceptedAt };
   const standing = scope.standings.apply(event);
-  const { decisions, muted } = scope.escalations.apply(event, standing);
+  const { decisions, muted } = scope.escalations.apply(event, standing, principal && authorOf(principal));
   const { change } = standing;
   return {
     event,

@@ -197,7 +197,10 @@ export function createIntake({ orm, secrets, starter, escalations }: IntakeOptio
       inOrganization(orm, organizationId, async (em) => {
         const known = await facts.read(em, organizationId);
         const plan = planScope(organizationId, known, eventsOf([{ events: [event] }], known.types), { at: at.getTime(), lock: false });
-        return route({ organizationId, facts: known, scope: plan.read(await execute(em, plan.statements)) }, event, at);
+        return route({ organizationId, facts: known, scope: plan.read(await execute(em, plan.statements)) }, event, {
+          at,
+          principal: null,
+        });
       }),
     types: async (organizationId) => (facts.recall(organizationId) ?? (await readFacts(organizationId))).types,
     currentTypes: async (organizationId) => (await readFacts(organizationId)).types,

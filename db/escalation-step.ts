@@ -8,7 +8,7 @@ import { stepGroup } from '../domain/escalation.ts';
 import type { Effect, EscalationEventType, GroupStep } from '../domain/escalation-effect.ts';
 import type { EscalationFacts, GroupInput, Recipient } from '../domain/escalation-input.ts';
 import type { Target } from '../domain/escalation-policy.ts';
-import { emptyGroup, type GroupState } from '../domain/escalation-state.ts';
+import { emptyGroup, type Escalation, type GroupState } from '../domain/escalation-state.ts';
 import { newId } from '../domain/id.ts';
 import { type EscalationConfiguration, recipientsOf, usersOf } from '../domain/recipients.ts';
 import type { MatchedEvent } from '../domain/rule.ts';
@@ -172,7 +172,7 @@ export function createEscalationSteps({
       why: plan?.why ?? null,
       openedAt: escalation.openedAt,
       acknowledgedAt: phase.status === 'acknowledged' ? phase.since : null,
-      acknowledgedBy: phase.status === 'acknowledged' && phase.since === at ? (options.by?.actor ?? null) : null,
+      acknowledgedBy: acknowledgedBy(before, escalation, options),
       resolvedAt: phase.status === 'resolved' ? phase.since : null,
       resolveReason: phase.status === 'resolved' ? phase.reason : null,
     });
@@ -183,6 +183,14 @@ export function createEscalationSteps({
       const event = (isOfInput ? options.about : undefined) ?? group.memberEvents.get(member.key);
       members.set(`${escalation.id} ${member.key}`, { ...member, escalationId: escalation.id, eventId: event?.eventId ?? member.key });
     }
+  };
+
+  /** Null: nobody, or whom the row names already. */
+  const acknowledgedBy = (before: GroupState, { id, phase }: Escalation, { by }: StepOptions): EscalationRecord['acknowledgedBy'] => {
+    if (phase.status !== 'acknowledged') return null;
+    const last = before.escalation?.id === id ? before.escalation.phase : undefined;
+    const isNew = last?.status !== 'acknowledged' || last.since !== phase.since;
+    return isNew ? (by?.actor ?? null) : (escalations.get(id)?.acknowledgedBy ?? null);
   };
 
   const subjectOf = (group: StoredGroup, state: GroupState, input: GroupInput, options: StepOptions): EscalationSubject => {

@@ -187,6 +187,7 @@ export class Migration0005Escalation extends Migration {
         primary key (org_id, escalation_id, key)
       );
       create index escalation_member_key on escalation_member (org_id, key) where firing;
+      create index escalation_member_event on escalation_member (org_id, event_id);
 
       create table escalation_firing (
         org_id uuid not null references organization (id),

@@ -97,6 +97,21 @@ export async function findEscalation(em: EntityManager, organizationId: string, 
   return rows[0];
 }
 
+/** Those that the event is a member of, newest first: a few at most, one for each policy and its successors. */
+export async function listEscalationsOfEvent(
+  em: EntityManager,
+  organizationId: string,
+  { eventId, limit }: { eventId: string; limit: number },
+): Promise<EscalationRow[]> {
+  const { rows } = await sql<EscalationRow>`
+    select ${columns} from (
+        select distinct escalation_id from escalation_member where org_id = ${organizationId} and event_id = ${eventId}
+      ) m join escalation e on e.org_id = ${organizationId} and e.id = m.escalation_id ${policyVersion}
+      order by e.id desc limit ${limit}
+  `.execute(em.getKysely());
+  return rows;
+}
+
 /** Whether one of its pages or notices went to the user. */
 export async function wasPaged(
   em: EntityManager,

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { eventTypes } from '../../domain/event-type.ts';
+import { createStage } from './escalation-stage.ts';
 import { startApi, type TestAnswer, type TestApi, type TestOrganization } from './start-api.ts';
 
 let api: TestApi;
@@ -65,6 +66,28 @@ describe('the list of events', () => {
     const { body } = await get(`/audit-logs?resource=event:${foreign['id']}`);
     expect(body['data']).toEqual([]);
   });
+});
+
+test('an event is shown with the escalations that it belongs to, newest first; one that nobody is paged for has none', async () => {
+  const organization = await api.buildOrganization();
+  const stage = createStage(api);
+  const one = await stage.openEscalation(organization, {
+    event: { dedupKey: 'disk', labels: { group: 'none' } },
+    policy: { trigger: { types: ['alert.fired'] } },
+  });
+  const two = await stage.openEscalation(organization, { policy: { trigger: { types: ['alert.fired'] } } });
+  const { body: event } = await get(`/events/${two.eventId}`, organization);
+  expect(event['escalations'].map(({ id }: { id: string }) => id)).toHaveLength(2);
+  expect(event['escalation']).toEqual(event['escalations'][0]);
+  expect(event['escalations'].map(({ policy }: { policy: { id: string } }) => policy.id).toSorted()).toEqual(
+    [one.policyId, two.policyId].toSorted(),
+  );
+  const { body: first } = await get(`/events/${one.eventId}`, organization);
+  expect(first['escalations']).toMatchObject([{ id: one.id, state: 'triggered' }]);
+  const repeated = await post({ type: 'alert.fired', dedupKey: 'disk' }, organization);
+  const calm = await post({ type: 'job.completed' }, organization);
+  for (const { id } of [repeated, calm])
+    expect((await get(`/events/${id}`, organization)).body).toMatchObject({ escalation: null, escalations: [] });
 });
 
 test('the catalogue lists every type with a sample that can be posted', async () => {
