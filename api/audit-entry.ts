@@ -83,6 +83,7 @@ const kindOfType: Readonly<Record<string, IdKind>> = {
   schedule: 'schedule',
   override: 'override',
   escalation_policy: 'escalation_policy',
+  policy_test: 'policy_test',
   escalation: 'escalation',
   contact_method: 'contact_method',
   integration: 'integration',

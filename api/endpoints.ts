@@ -24,6 +24,7 @@ import { notificationEndpoints } from './notifications.ts';
 import { onCallEndpoints } from './on-call.ts';
 import { organizationEndpoints } from './organization.ts';
 import { policySimulationEndpoints } from './policy-simulations.ts';
+import { policyTestEndpoints } from './policy-tests.ts';
 import { projectEndpoints } from './projects.ts';
 import { ruleEndpoints } from './rules.ts';
 import { scheduleOverrideEndpoints } from './schedule-overrides.ts';
@@ -56,6 +57,7 @@ export const endpoints: readonly Endpoint[] = [
   ...escalationCommandEndpoints,
   ...escalationPolicyEndpoints,
   ...policySimulationEndpoints,
+  ...policyTestEndpoints,
   ...policyVersionEndpoints,
   ...policyCoverageEndpoints,
   ...calendarEndpoints,

@@ -4,12 +4,14 @@ import { z } from 'zod';
 import { EscalationPolicyEntity } from '../db/entities/escalation-policy.ts';
 import type { EscalationPolicyRow } from '../db/entities/escalation-policy.ts';
 import { RuleEntity } from '../db/entities/rule.ts';
+import { policyOf } from '../db/queries/policy.ts';
+import { readInOrganization } from '../db/tenant.ts';
 import { DomainError, validationFailed } from '../domain/errors.ts';
 import { fromWireId, newId } from '../domain/id.ts';
 import { foldName } from '../domain/name.ts';
+import type { AuditPart } from './audit-trail.ts';
 import { inspectLeast } from './duration.ts';
-import { endpoint } from './endpoint.ts';
-import type { TransactionContext } from './endpoint.ts';
+import { endpoint, ownTransactionEndpoint } from './endpoint.ts';
 import {
   changeDefinition,
   definitionOf,
@@ -21,11 +23,12 @@ import {
   shownPolicy,
 } from './escalation-policy-fields.ts';
 import { definitionFaults, referencesOf } from './escalation-policy-rules.ts';
-import { coverPolicy, warningsOf } from './escalation-policy-warnings.ts';
+import { coverPolicy, evaluatePolicy, type PolicyCoverage, readFacts, warningsOf } from './escalation-policy-warnings.ts';
 import { holdTriggerTypes, inspectPatterns } from './event-pattern.ts';
 import { assertUnused } from './in-use.ts';
 import { openPageById, pageOf, pageQuery } from './paging.ts';
 import { definedOnly } from './patch.ts';
+import { type ForcedTests, judgeTests, readTestBench, runTests } from './policy-test-runs.ts';
 import { assertProjects } from './projects.ts';
 import { assertReferences } from './references.ts';
 import { presentedId } from './schema.ts';
@@ -52,31 +55,34 @@ export async function findPolicy(
 }
 
 /** A policy with what whoever looks at it should know. */
-async function showPolicy(em: EntityManager, row: EscalationPolicyRow, now: Date) {
-  const coverage = await coverPolicy(em, row.orgId, row.definition, { from: now.getTime() });
-  return { ...presentPolicy(row), warnings: warningsOf(row.definition, coverage) };
+async function showPolicy(row: EscalationPolicyRow, coverage: PolicyCoverage) {
+  return { ...presentPolicy(row), warnings: await warningsOf(row.definition, coverage) };
 }
 
 /**
- * Details of the audit entry when a policy that pages nobody is saved all the same.
+ * @returns the code when a policy that pages nobody is saved all the same; undefined: it pages somebody
  * @throws DomainError `validation_failed` with `nobody_reachable` unless forced
  */
-async function judgeReach(
-  { em, principal, now }: Pick<TransactionContext, 'em' | 'principal' | 'now'>,
-  { enabled, definition }: Pick<EscalationPolicyRow, 'enabled' | 'definition'>,
-  force: boolean,
-): Promise<{ details?: { forced: string } }> {
-  if (!enabled) return {};
-  const { reachesNobody } = await coverPolicy(em, principal.organizationId, definition, { from: now.getTime() });
-  if (!reachesNobody) return {};
+function judgeReach({ reachesNobody }: PolicyCoverage, enabled: boolean, force: boolean): 'nobody_reachable' | undefined {
+  if (!enabled || !reachesNobody) return undefined;
   const code = 'nobody_reachable';
-  if (force) return { details: { forced: code } };
+  if (force) return code;
   const detail = 'neither a tier nor the fallback would reach anybody within the next year; `force` saves it all the same';
   throw validationFailed([{ pointer: '/tiers', code, detail }]);
 }
 
+/** What the audit entry says of a policy that was saved all the same. */
+function forcedDetails(reach: string | undefined, tests?: ForcedTests): Pick<AuditPart, 'details'> {
+  const forced = [...(reach === undefined ? [] : [reach]), ...(tests === undefined ? [] : [tests.forced])];
+  if (forced.length === 0) return {};
+  return { details: { forced: forced.join(' '), ...(tests === undefined ? {} : { failedTests: tests.failedTests }) } };
+}
+
 const forcing = z.strictObject({
-  force: z.stringbool().default(false).meta({ description: 'Saves a policy that would page nobody; the audit entry says so.' }),
+  force: z
+    .stringbool()
+    .default(false)
+    .meta({ description: 'Saves a policy that would page nobody, or that fails its tests; the audit entry says so.' }),
 });
 
 const listPolicies = endpoint({
@@ -117,7 +123,8 @@ const createPolicy = endpoint({
     const definition = definitionOf({ ...rest, trigger });
     await assertProjects(em, organizationId, definition.trigger?.projectIds ?? []);
     await assertReferences(em, organizationId, referencesOf({ ...definition, ownerUserId }), definitionFaults(definition));
-    const judged = await judgeReach(context, { enabled, definition }, query.force);
+    const coverage = await coverPolicy(em, organizationId, definition, { from: now.getTime() });
+    const reach = judgeReach(coverage, enabled, query.force);
     const row = em.create(EscalationPolicyEntity, {
       id: newId(now.getTime()),
       orgId: organizationId,
@@ -130,12 +137,12 @@ const createPolicy = endpoint({
       createdAt: now,
       updatedAt: now,
     });
-    audit({ resource: { type: 'escalation_policy', id: row.id, name: row.name }, after: presentPolicy(row), ...judged });
-    return { body: await showPolicy(em, row, now), headers: versionHeaders(row) };
+    audit({ resource: { type: 'escalation_policy', id: row.id, name: row.name }, after: presentPolicy(row), ...forcedDetails(reach) });
+    return { body: await showPolicy(row, coverage), headers: versionHeaders(row) };
   },
 });
 
-const readPolicy = endpoint({
+const readPolicy = ownTransactionEndpoint({
   name: 'escalation_policy.view',
   method: 'get',
   path: '/escalation-policies/{id}',
@@ -144,9 +151,13 @@ const readPolicy = endpoint({
   permission: 'monitoring.view',
   params: policyParams,
   responses: { 200: { description: 'The policy.', schema: policyWithWarnings } },
-  handler: async ({ em, principal, input, now }) => {
-    const row = await findPolicy(em, principal.organizationId, input.params.id);
-    return { body: await showPolicy(em, row, now), headers: versionHeaders(row) };
+  handler: async ({ principal: { organizationId }, input: { params }, now, deps }) => {
+    const looking = { from: now.getTime() };
+    const { row, facts } = await readInOrganization(deps.orm, organizationId, async (em) => {
+      const found = await findPolicy(em, organizationId, params.id);
+      return { row: found, facts: await readFacts(em, organizationId, found.definition, looking) };
+    });
+    return { body: await showPolicy(row, await evaluatePolicy(row.definition, facts, looking)), headers: versionHeaders(row) };
   },
 });
 
@@ -160,7 +171,7 @@ const updatePolicy = endpoint({
   tag: 'Escalation policies',
   summary: 'Change an escalation policy',
   description:
-    'Escalations that are open keep the version that they began with. Absent fields stay; `tiers`, `trigger` and `repeat` are replaced as a whole. Disabled, it opens none.',
+    'Escalations that are open keep the version that they began with. Absent fields stay; `tiers`, `trigger` and `repeat` are replaced as a whole. Disabled, it opens none. Its tests are run: 422 `policy_test_failed` unless forced.',
   permission: 'monitoring.manage',
   conditional: true,
   inspect: inspectAll(inspectLeast(leastDurations), inspectPatterns('trigger/types/*')),
@@ -191,11 +202,12 @@ const updatePolicy = endpoint({
     .meta({ id: 'EscalationPolicyPatch' }),
   responses: { 200: { description: 'The policy as it is now.', schema: policyWithWarnings } },
   handler: async ({ input: { params, query, body }, ...context }) => {
-    const { em, principal, ifMatch, now, audit } = context;
+    const { em, principal, ifMatch, now, audit, deps } = context;
     const { organizationId } = principal;
     const row = await findPolicy(em, organizationId, params.id, LockMode.PESSIMISTIC_WRITE);
     assertVersion(row, ifMatch);
     const before = presentPolicy(row);
+    const bench = await readTestBench(em, deps.facts, { organizationId, policyId: row.id, now });
     // whom it names already may stay, whatever became of them: coverage tells
     const known = new Set(referencesOf({ ...row.definition, ownerUserId: row.ownerUserId }).map(({ id }) => id));
     const { name, enabled, ownerUserId, ...change } = body;
@@ -204,7 +216,9 @@ const updatePolicy = endpoint({
     await assertProjects(em, organizationId, body.trigger?.projectIds ?? []);
     const added = referencesOf({ ...row.definition, ownerUserId: row.ownerUserId }).filter(({ id }) => !known.has(id));
     await assertReferences(em, organizationId, added, definitionFaults(row.definition));
-    const judged = reaching.some((field) => body[field] !== undefined) ? await judgeReach(context, row, query.force) : {};
+    const coverage = await coverPolicy(em, organizationId, row.definition, { from: now.getTime() });
+    const reach = reaching.some((field) => body[field] !== undefined) ? judgeReach(coverage, row.enabled, query.force) : undefined;
+    const tests = judgeTests(await runTests(bench, { ...policyOf(row), version: row.version + 1 }), query.force);
     row.nameKey = foldName(row.name);
     row.version += 1;
     row.updatedAt = now;
@@ -212,9 +226,9 @@ const updatePolicy = endpoint({
       resource: { type: 'escalation_policy', id: row.id, name: row.name },
       before,
       after: presentPolicy(row),
-      ...judged,
+      ...forcedDetails(reach, tests),
     });
-    return { body: await showPolicy(em, row, now), headers: versionHeaders(row) };
+    return { body: await showPolicy(row, coverage), headers: versionHeaders(row) };
   },
 });
 

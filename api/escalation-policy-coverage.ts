@@ -1,10 +1,11 @@
 import { z } from 'zod';
 import type { CoverageCause, CoverageGap } from '../domain/coverage.ts';
+import { readInOrganization } from '../db/tenant.ts';
 import { toWireId } from '../domain/id.ts';
-import { endpoint } from './endpoint.ts';
+import { ownTransactionEndpoint } from './endpoint.ts';
 import { findPolicy, policyParams } from './escalation-policies.ts';
 import { presentTarget } from './escalation-policy-fields.ts';
-import { coverPolicy } from './escalation-policy-warnings.ts';
+import { evaluatePolicy, readFacts } from './escalation-policy-warnings.ts';
 import { presentedId, presentedTime } from './schema.ts';
 
 /** More are only counted: whoever repairs the first ones asks again. */
@@ -54,7 +55,7 @@ function presentCause({ tier, reason, target, userId, calendarId }: CoverageCaus
   };
 }
 
-const readCoverage = endpoint({
+const readCoverage = ownTransactionEndpoint({
   name: 'escalation_policy.coverage',
   method: 'get',
   path: '/escalation-policies/{id}/coverage',
@@ -85,9 +86,13 @@ const readCoverage = endpoint({
         .meta({ id: 'Coverage' }),
     },
   },
-  handler: async ({ em, principal, input: { params, query }, now }) => {
-    const { definition } = await findPolicy(em, principal.organizationId, params.id);
-    const { coverage, reachesNobody } = await coverPolicy(em, principal.organizationId, definition, { from: now.getTime(), ...query });
+  handler: async ({ principal: { organizationId }, input: { params, query }, now, deps }) => {
+    const looking = { from: now.getTime(), ...query };
+    const { definition, facts } = await readInOrganization(deps.orm, organizationId, async (em) => {
+      const found = await findPolicy(em, organizationId, params.id);
+      return { definition: found.definition, facts: await readFacts(em, organizationId, found.definition, looking) };
+    });
+    const { coverage, reachesNobody } = await evaluatePolicy(definition, facts, looking);
     return {
       body: {
         from: new Date(coverage.from).toISOString(),

@@ -1,10 +1,11 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { PolicyDefinition } from '../db/entities/escalation-policy.ts';
 import { readCoverageFacts } from '../db/queries/coverage-facts.ts';
-import { evaluateCoverage } from '../domain/coverage.ts';
+import { coverageOf } from '../domain/coverage.ts';
 import type { Coverage, CoverageCause, CoverageFacts, CoverageGap, CoverageReason } from '../domain/coverage.ts';
 import type { Target, Tier } from '../domain/escalation-policy.ts';
 import { toWireId } from '../domain/id.ts';
+import { runInSlices } from './pace.ts';
 
 export interface Warning {
   readonly pointer: string;
@@ -25,35 +26,50 @@ const warnedWeeks = 52;
 
 type Covered = Pick<PolicyDefinition, 'tiers' | 'calendarId' | 'fallback'>;
 
-/** Whom a policy would reach in the `weeks` from `from`, as things are configured now. */
-export async function coverPolicy(
-  em: EntityManager,
-  organizationId: string,
+/** A span of time that is looked at. */
+interface Looking {
+  from: number;
+  weeks?: number;
+}
+
+/** Whom a policy would reach in the `weeks` from `from`, as things are configured now; run in the organization. */
+export async function coverPolicy(em: EntityManager, organizationId: string, policy: Covered, looking: Looking): Promise<PolicyCoverage> {
+  return evaluatePolicy(policy, await readFacts(em, organizationId, policy, looking), looking);
+}
+
+/** What `evaluatePolicy` needs to know; run in the organization. */
+export async function readFacts(em: EntityManager, organizationId: string, policy: Covered, looking: Looking): Promise<CoverageFacts> {
+  const { from, weeks = warnedWeeks } = looking;
+  return readCoverageFacts(em, organizationId, policy, { from, to: from + weeks * weekMs });
+}
+
+/** The part of `coverPolicy` that takes its time, in slices: for whoever need not hold a transaction meanwhile. */
+export async function evaluatePolicy(
   policy: Covered,
-  { from, weeks = warnedWeeks }: { from: number; weeks?: number },
+  facts: CoverageFacts,
+  { from, weeks = warnedWeeks }: Looking,
 ): Promise<PolicyCoverage> {
-  const facts = await readCoverageFacts(em, organizationId, policy, { from, to: from + weeks * weekMs });
-  const coverage = evaluateCoverage(policy, facts, from, weeks);
-  const reachesNobody = coverage.reachesNobody && coverTiers([policy.fallback], facts, { from, weeks }).reachesNobody;
+  const coverage = await runInSlices(coverageOf(policy, facts, from, weeks));
+  const reachesNobody = coverage.reachesNobody && (await coverTiers([policy.fallback], facts, { from, weeks })).reachesNobody;
   return { coverage, facts, reachesNobody };
 }
 
 /** The coverage of these targets at all hours, a tier for each list. */
-function coverTiers(
+async function coverTiers(
   lists: ReadonlyArray<readonly Target[]>,
   facts: CoverageFacts,
-  { from, weeks }: { from: number; weeks: number },
-): Coverage {
+  { from, weeks }: Required<Looking>,
+): Promise<Coverage> {
   const tiers = lists.map((targets): Tier => ({ name: null, targets, timeoutMs: 0, when: 'always', calendarId: null }));
-  return evaluateCoverage({ tiers, calendarId: null }, facts, from, weeks);
+  return runInSlices(coverageOf({ tiers, calendarId: null }, facts, from, weeks));
 }
 
 /** What whoever saved the policy should know. Hours in which a tier is not meant to fire are no news. */
-export function warningsOf(
+export async function warningsOf(
   policy: Covered & Pick<PolicyDefinition, 'acknowledgementTimeoutMs'>,
   { coverage, facts }: PolicyCoverage,
-): Warning[] {
-  const warnings = unreachableTargets(policy, facts, coverage.from);
+): Promise<Warning[]> {
+  const warnings = await unreachableTargets(policy, facts, coverage.from);
   for (const [index, gaps] of coverage.tiers.entries()) {
     const unmeant = gaps.filter(({ because }) => because.some(({ reason }) => reason !== 'outside_hours'));
     warnings.push(...gapWarnings(unmeant, coverage, { pointer: `/tiers/${index}`, code: 'tier_gap', noun: 'this tier' }));
@@ -92,13 +108,13 @@ const reasonTexts: Readonly<Record<Exclude<CoverageReason, 'gap' | 'outside_hour
 };
 
 /** Each target that cannot be reached, also beside others that can, and each person of a schedule who cannot be when on call. */
-function unreachableTargets({ tiers, fallback }: Covered, facts: CoverageFacts, from: number): Warning[] {
+async function unreachableTargets({ tiers, fallback }: Covered, facts: CoverageFacts, from: number): Promise<Warning[]> {
   const places = [
     ...tiers.flatMap(({ targets }, tier) => targets.map((target, index) => ({ target, pointer: `/tiers/${tier}/targets/${index}` }))),
     ...fallback.map((target, index) => ({ target, pointer: `/fallback/${index}` })),
   ];
   const targets = new Map(places.map(({ target }) => [keyOf(target), target]));
-  const { tiers: alone } = coverTiers(
+  const { tiers: alone } = await coverTiers(
     [...targets.values()].map((target) => [target]),
     facts,
     { from, weeks: warnedWeeks },

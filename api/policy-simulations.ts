@@ -16,6 +16,7 @@ import { definitionOf, leastDurations, policyInput } from './escalation-policy-f
 import { definitionFaults, referencesOf } from './escalation-policy-rules.ts';
 import { inspectPatterns } from './event-pattern.ts';
 import { runInSlices } from './pace.ts';
+import { rebasedTo } from './policy-test-runs.ts';
 import { assertProjects } from './projects.ts';
 import { findBrokenReferences } from './references.ts';
 import { wireId } from './schema.ts';
@@ -98,7 +99,7 @@ async function readFacts(
   return {
     ...(await readSimulationFacts(em, deps.facts, organizationId, { startAt: plan.startAt, now: now.getTime() })),
     policy,
-    versions: await readPolicyVersions(em, policy.id, rebasedTo(plan)),
+    versions: await readPolicyVersions(em, policy.id, rebasedTo([plan])),
   };
 }
 
@@ -120,11 +121,6 @@ async function choosePolicy(em: EntityManager, organizationId: string, { policy:
 export function projectsOf({ events }: SimulationPlan, { trigger }: Pick<EscalationPolicy, 'trigger'>): string[] {
   const posted = events.flatMap(({ event: { projectId } }) => (projectId === null ? [] : [projectId]));
   return [...posted, ...(trigger?.projectIds ?? [])];
-}
-
-/** The versions that its actors rebase to. */
-export function rebasedTo({ actors }: SimulationPlan): number[] {
-  return actors.flatMap(({ command }) => (command.name === 'rebase' ? [command.version] : []));
 }
 
 export const policySimulationEndpoints = [simulate];

@@ -8,6 +8,7 @@ import { CustomEventTypeEntity } from './entities/custom-event-type.ts';
 import { DecisionEntity } from './entities/decision.ts';
 import { DeliveryEntity } from './entities/delivery.ts';
 import { EscalationPolicyEntity, EscalationPolicyVersionEntity } from './entities/escalation-policy.ts';
+import { EscalationPolicyTestEntity } from './entities/escalation-policy-test.ts';
 import { EventEntity } from './entities/event.ts';
 import { IdempotencyEntity } from './entities/idempotency.ts';
 import { IntegrationEntity } from './entities/integration.ts';
@@ -45,6 +46,7 @@ export const entities = [
   ContactCodeEntity,
   EscalationPolicyEntity,
   EscalationPolicyVersionEntity,
+  EscalationPolicyTestEntity,
   IntegrationEntity,
   CustomEventTypeEntity,
   EventEntity,

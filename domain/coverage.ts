@@ -1,5 +1,6 @@
 import { openStretch, type Calendar } from './calendar.ts';
 import type { EscalationPolicy, Target, Tier } from './escalation-policy.ts';
+import { complete, type Gradual } from './gradual.ts';
 import { onCallPieces, type OnCallPiece } from './on-call.ts';
 import type { Override, Schedule } from './schedule.ts';
 import { dayMs } from './zone.ts';
@@ -62,12 +63,12 @@ export interface Coverage {
  * calendars, so no gap is too short to be found. Users count by their page methods, channels and webhooks while active. A policy that
  * defers mild events is judged by those that it does not defer.
  */
-export function evaluateCoverage(
+export function* coverageOf(
   policy: Pick<EscalationPolicy, 'tiers' | 'calendarId'>,
   facts: CoverageFacts,
   from: number,
   weeks = 52,
-): Coverage {
+): Gradual<Coverage> {
   const to = from + weeks * 7 * dayMs;
   const evaluation = beginEvaluation(facts, from, to);
   const tierStateAt = policy.tiers.map((tier, index) => watchTier(evaluation, tier, index + 1, policy.calendarId));
@@ -75,18 +76,21 @@ export function evaluateCoverage(
   const overall: CoverageGap[] = [];
   const alone: Coverage['alone'] = [];
   for (let start = from; start < to;) {
+    yield;
     const states = tierStateAt.map((stateAt) => stateAt(start));
     const end = Math.min(to, ...states.map(({ until }) => until));
     for (const [index, state] of states.entries()) if (!isReached(state)) addGap(tiers[index]!, start, end, state.causes);
-    if (!states.some(isReached)) {
-      const causes = states.flatMap((state) => state.causes);
-      addGap(overall, start, end, causes);
-    }
+    if (!states.some(isReached)) addGap(overall, start, end, evaluation.causes.join(states.map(({ causes }) => causes)));
     const userId = onlyUser(states);
     if (userId !== undefined) addAlone(alone, start, end, userId);
     start = end;
   }
   return { from, to, tiers, overall, alone, reachesNobody: overall.reduce((sum, { start, end }) => sum + end - start, 0) === to - from };
+}
+
+/** `coverageOf`, at once. */
+export function evaluateCoverage(...asked: Parameters<typeof coverageOf>): Coverage {
+  return complete(coverageOf(...asked));
 }
 
 /** Whom a tier reaches, from the instant that was asked for up to `until`. */
@@ -104,7 +108,39 @@ interface Evaluation {
   facts: CoverageFacts;
   /** Undefined: there is no such schedule. */
   pieceAt: (scheduleId: string, at: number) => OnCallPiece | undefined;
+  causes: Causes;
   to: number;
+}
+
+/** Lists of causes. Equal ones are one object: a year has many gaps for few different reasons. */
+interface Causes {
+  list: (causes: readonly CoverageCause[]) => readonly CoverageCause[];
+  /** Of lists made here. */
+  join: (lists: ReadonlyArray<readonly CoverageCause[]>) => readonly CoverageCause[];
+}
+
+function createCauses(): Causes {
+  const lists = new Map<string, readonly CoverageCause[]>();
+  const numbers = new Map<readonly CoverageCause[], number>();
+  const targets = new Map<Target | null, number>();
+  const keep = (key: string, make: () => readonly CoverageCause[]): readonly CoverageCause[] => {
+    let list = lists.get(key);
+    if (list === undefined) {
+      list = make();
+      lists.set(key, list);
+      numbers.set(list, numbers.size);
+    }
+    return list;
+  };
+  const numberOf = (target: Target | null): number => {
+    if (!targets.has(target)) targets.set(target, targets.size);
+    return targets.get(target)!;
+  };
+  return {
+    list: (causes) =>
+      keep(causes.map(({ tier, reason, target, userId }) => `${tier} ${reason} ${numberOf(target)} ${userId}`).join(), () => causes),
+    join: (parts) => keep(`all ${parts.map((part) => numbers.get(part)).join()}`, () => parts.flat()),
+  };
 }
 
 function beginEvaluation(facts: CoverageFacts, from: number, to: number): Evaluation {
@@ -124,7 +160,7 @@ function beginEvaluation(facts: CoverageFacts, from: number, to: number): Evalua
     }
     return sweep.piece;
   };
-  return { facts, pieceAt, to };
+  return { facts, pieceAt, causes: createCauses(), to };
 }
 
 /**
@@ -134,7 +170,7 @@ function beginEvaluation(facts: CoverageFacts, from: number, to: number): Evalua
 function watchTier(evaluation: Evaluation, tier: Tier, number: number, policyCalendarId: string | null): (at: number) => TierState {
   const calendarId = tier.calendarId ?? policyCalendarId;
   const calendar = tier.when === 'always' || calendarId === null ? undefined : evaluation.facts.calendars.get(calendarId);
-  const outside: CoverageCause = { tier: number, reason: 'outside_hours', target: null, userId: null, calendarId };
+  const outside = evaluation.causes.list([{ tier: number, reason: 'outside_hours', target: null, userId: null, calendarId }]);
   let state: TierState | undefined;
   return (at) => {
     if (state !== undefined && at < state.until) return state;
@@ -143,13 +179,13 @@ function watchTier(evaluation: Evaluation, tier: Tier, number: number, policyCal
       const reached = reachTier(evaluation, tier, number, at);
       state = { ...reached, until: Math.min(reached.until, hours?.until ?? evaluation.to) };
     } else {
-      state = { userIds: [], destination: false, causes: [outside], until: hours.until };
+      state = { userIds: [], destination: false, causes: outside, until: hours.until };
     }
     return state;
   };
 }
 
-function reachTier({ facts, pieceAt, to }: Evaluation, tier: Tier, number: number, at: number): TierState {
+function reachTier({ facts, pieceAt, causes: known, to }: Evaluation, tier: Tier, number: number, at: number): TierState {
   const userIds: string[] = [];
   const causes: CoverageCause[] = [];
   let destination = false;
@@ -178,14 +214,14 @@ function reachTier({ facts, pieceAt, to }: Evaluation, tier: Tier, number: numbe
       }
       case 'channel':
       case 'webhook': {
-        const known = (target.kind === 'channel' ? facts.channels : facts.webhooks).get(target.id);
-        if (known?.active === true) destination = true;
-        else addCause(known === undefined ? 'unknown_target' : `inactive_${target.kind}`, target);
+        const found = (target.kind === 'channel' ? facts.channels : facts.webhooks).get(target.id);
+        if (found?.active === true) destination = true;
+        else addCause(found === undefined ? 'unknown_target' : `inactive_${target.kind}`, target);
         break;
       }
     }
   }
-  return { userIds, destination, causes, until };
+  return { userIds, destination, causes: known.list(causes), until };
 }
 
 function whyUnreachable(user: { active: boolean; pageMethods: number } | undefined): CoverageReason | null {
@@ -204,18 +240,10 @@ function onlyUser(states: readonly TierState[]): string | undefined {
   return userIds.size === 1 ? userIds.values().next().value : undefined;
 }
 
-function addGap(gaps: CoverageGap[], start: number, end: number, because: readonly CoverageCause[]): void {
+function addGap(gaps: CoverageGap[], start: number, end: number, because: CoverageGap['because']): void {
   const last = gaps.at(-1);
-  if (last !== undefined && last.end === start && areEqual(last.because, because)) last.end = end;
+  if (last !== undefined && last.end === start && last.because === because) last.end = end;
   else gaps.push({ start, end, because });
-}
-
-function areEqual(left: readonly CoverageCause[], right: readonly CoverageCause[]): boolean {
-  return left.length === right.length && left.every((cause, index) => isEqual(cause, right[index]!));
-}
-
-function isEqual(left: CoverageCause, right: CoverageCause): boolean {
-  return left.tier === right.tier && left.reason === right.reason && left.target === right.target && left.userId === right.userId;
 }
 
 function addAlone(alone: Coverage['alone'], start: number, end: number, userId: string): void {

@@ -16,6 +16,7 @@ const prefixes = {
   schedule: 'sch',
   override: 'ovr',
   escalation_policy: 'pol',
+  policy_test: 'pts',
   escalation: 'esc',
   contact_method: 'ctm',
   integration: 'int',

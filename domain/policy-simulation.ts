@@ -16,15 +16,16 @@ import type {
   SimulationPlan,
 } from './simulation-plan.ts';
 import { createSimulatedProblems, type SimulatedEvent } from './simulation-problems.ts';
-import { beginRecord } from './simulation-record.ts';
+import { beginRecord, mostSteps } from './simulation-record.ts';
 
 /**
  * What a policy would make of a plan, from nothing: every event through problems, trigger, rules and groups, every command and timer through
  * the reducer of production. Pure: nothing is written or sent.
+ * @param most steps of the reducer, and messages
  * @throws DomainError `validation_failed` with `too_many_steps`
  */
-export function* simulatePolicy(facts: SimulationFacts, plan: SimulationPlan): Gradual<PolicySimulation> {
-  const simulation = beginSimulation(facts, plan);
+export function* simulatePolicy(facts: SimulationFacts, plan: SimulationPlan, most = mostSteps): Gradual<PolicySimulation> {
+  const simulation = beginSimulation(facts, plan, most);
   const script = [
     ...plan.events.map(({ afterMs, event }, index) => ({ afterMs, rank: rankOf(event), index, order: null })),
     ...plan.actors.map((order) => ({ afterMs: order.afterMs, rank: rankOf(order.command), index: 0, order })),
@@ -45,12 +46,12 @@ function rankOf(what: SimulatedEvent | SimulatedCommand): number {
   return what.effect === 'resolve' ? 0 : what.effect === 'acknowledge' ? 1 : 3;
 }
 
-function beginSimulation(facts: SimulationFacts, plan: SimulationPlan) {
+function beginSimulation(facts: SimulationFacts, plan: SimulationPlan, most: number) {
   const { versions, configuration } = facts;
   const policy = { ...facts.policy, enabled: true };
   const groups = new Map<string, SimulatedGroup>();
   const problems = createSimulatedProblems(facts);
-  const record = beginRecord(plan);
+  const record = beginRecord(plan, most);
   const { brought, result } = record;
   /** By member: the last event that was about it. */
   const latest = new Map<string, SimulatedEvent>();

@@ -5,8 +5,8 @@ import type { GroupState, Plan } from './escalation-state.ts';
 import type { SimulatedStep } from './simulated-group.ts';
 import type { PolicySimulation, SimulatedEntry, SimulatedEscalation, SimulatedPage, SimulationPlan } from './simulation-plan.ts';
 
+/** Of the reducer. Messages are as many at most. */
 export const mostSteps = 10_000;
-const mostMessages = 10_000;
 
 /** Writes down what the groups of a simulation do. */
 export interface SimulationRecord {
@@ -28,7 +28,7 @@ export interface SimulationRecord {
   end: (groups: Iterable<{ state: () => GroupState; plan: () => Plan | null }>) => SimulatedEscalation[];
 }
 
-export function beginRecord({ startAt, rejections }: SimulationPlan): SimulationRecord {
+export function beginRecord({ startAt, rejections }: SimulationPlan, most: number): SimulationRecord {
   const result: SimulationRecord['result'] = { verdicts: [], messages: [], timeline: [], steps: 0 };
   const brought = new Map<string, number>();
   const superseded: SimulatedEscalation[] = [];
@@ -90,7 +90,7 @@ export function beginRecord({ startAt, rejections }: SimulationPlan): Simulation
       if (before.escalation?.id !== step.state.escalation?.id) superseded.push(...describe(before, null));
       for (const effect of step.effects) note(effect, step.at, by);
       result.steps += 1;
-      if (result.steps > mostSteps || result.messages.length > mostMessages) throw tooLong(step.at, startAt);
+      if (result.steps > most || result.messages.length > most) throw tooLong(step.at, { startAt, most });
     },
     refuse(at, event, by) {
       const nothing = { escalation: null, status: null, round: 0, tier: 0, firing: 0 };
@@ -108,8 +108,8 @@ function numberOf(escalationId: string): number {
   return Number(escalationId.slice('escalation '.length));
 }
 
-function tooLong(at: number, startAt: number): Error {
+function tooLong(at: number, { startAt, most }: { startAt: number; most: number }): Error {
   const minutes = Math.round((at - startAt) / 60_000);
-  const detail = `takes more than ${mostSteps} steps or messages: it came as far as ${new Date(at).toISOString()}, ${minutes} minutes after the start`;
+  const detail = `takes more than ${most} steps or messages: it came as far as ${new Date(at).toISOString()}, ${minutes} minutes after the start`;
   return validationFailed([{ pointer: '/horizon', code: 'too_many_steps', detail }]);
 }

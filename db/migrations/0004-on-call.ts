@@ -13,7 +13,7 @@ export class Migration0004OnCall extends Migration {
     this.createOverrides();
     this.createContactMethods();
     this.createIntegrations();
-    for (const table of [...versioned, 'schedule_override', 'contact_method', 'integration']) {
+    for (const table of [...versioned, 'schedule_override', 'contact_method', 'integration', 'escalation_policy_test']) {
       // a rule has its row security and grants since it exists
       if (table !== 'rule') this.addSql(`${ownRows(table)} grant select, insert, update on ${table} to tocsin_app;`);
     }
@@ -87,6 +87,23 @@ export class Migration0004OnCall extends Migration {
         deleted_at timestamptz(3)
       );
       create unique index escalation_policy_name on escalation_policy (org_id, name_key) where deleted_at is null;
+
+      create table escalation_policy_test (
+        id uuid primary key,
+        org_id uuid not null references organization (id),
+        policy_id uuid not null references escalation_policy (id),
+        name text not null,
+        name_key text not null,
+        -- what is simulated and what it has to send, as the domain has them
+        plan jsonb not null,
+        expected jsonb not null,
+        version int not null default 1,
+        created_at timestamptz(3) not null,
+        updated_at timestamptz(3) not null,
+        deleted_at timestamptz(3)
+      );
+      create unique index escalation_policy_test_name on escalation_policy_test (org_id, policy_id, name_key) where deleted_at is null;
+      create index escalation_policy_test_policy on escalation_policy_test (org_id, policy_id, id) where deleted_at is null;
     `);
     this.addSql(`
       create table custom_event_type (

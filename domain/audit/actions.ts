@@ -53,7 +53,7 @@ const nounGroups: readonly NounGroup[] = [
   {
     category: 'policies',
     class: 'operational',
-    nouns: 'policy rule preference silence escalation_policy calendar schedule override approval compliance',
+    nouns: 'policy rule preference silence escalation_policy policy_test calendar schedule override approval compliance',
   },
   { category: 'workflows', class: 'operational', nouns: 'workflow event escalation digest script service' },
   {
@@ -78,6 +78,8 @@ const clearDetailsOf: Readonly<Record<string, string>> = {
   'escalation_policy.update': 'forced',
   'event.ingest': 'eventType sent severity suppressed',
   'image.update': changedService,
+  'policy_test.create': 'forced',
+  'policy_test.replace': 'forced',
   'release.deploy': changedService,
   'webhook.delete': 'cancelledDeliveries',
   'webhook.rotate_secret': secretRotation,

@@ -38,6 +38,10 @@ const make = {
     return `${path}/${(await call('POST', path, override())).body['id']}`;
   },
   policy: async () => (await call('POST', '/escalation-policies?force=true', await policy())).body['id'],
+  policyTest: async () => {
+    const path = `/escalation-policies/${await make.policy()}/tests`;
+    return `${path}/${(await call('POST', path, policyTest())).body['id']}`;
+  },
   integration: async () => (await call('POST', '/integrations', integration())).body['id'],
   sender: async () => {
     const settings = { host: '127.0.0.1', from: 'a@example.com' };
@@ -72,6 +76,7 @@ const schedule = () => ({
   layers: [{ rotations: [{ participants: [owner()], start: '2026-01-01T00:00', unit: 'day' }] }],
 });
 const override = () => ({ kind: 'add', userId: owner(), startsAt: later(1), endsAt: later(2) });
+const policyTest = () => ({ name: name(), start: later(1), horizon: 'PT1H', events: [{ after: 'PT0S', type: 'job.failed' }] });
 const policy = async () => ({ name: name(), tiers: [{ targets: [{ kind: 'webhook', id: await make.webhook() }] }] });
 const integration = () => ({ name: name(), type: 'slack', settings: { teamId: 'T123', signingSecret: 'x'.repeat(32) } });
 const contactMethod = () => ({ channelType: 'email', address: `c${(count += 1)}@example.com` });
@@ -105,6 +110,9 @@ const recipes: Readonly<Record<string, () => Promise<TestAnswer>>> = {
   'override.delete': async () => call('DELETE', await make.override()),
   'escalation_policy.create': async () => call('POST', '/escalation-policies', await policy()),
   'escalation_policy.update': async () => call('PATCH', `/escalation-policies/${await make.policy()}`, { enabled: false }),
+  'policy_test.create': async () => call('POST', `/escalation-policies/${await make.policy()}/tests`, policyTest()),
+  'policy_test.replace': async () => call('PUT', await make.policyTest(), policyTest()),
+  'policy_test.delete': async () => call('DELETE', await make.policyTest()),
   'escalation_policy.delete': async () => call('DELETE', `/escalation-policies/${await make.policy()}`),
   'escalation.acknowledge': async () => call('POST', `/escalations/${await make.escalation()}/acknowledge`),
   'escalation.unacknowledge': async () => call('POST', `/escalations/${await make.escalation()}/unacknowledge`),
