@@ -1,6 +1,8 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import { appendAudit } from '../db/audit-log.ts';
 import { findUnfinished, finishAttempts, releaseFromRun, type FinishedAttempt } from '../db/queries/run.ts';
+import { noteMessageEnds } from '../db/queries/escalation-message-end.ts';
+import { releaseUpdates } from '../db/queries/escalation-update.ts';
 import type { UnfinishedAttempt } from '../db/queries/relay.ts';
 import { inOrganization } from '../db/tenant.ts';
 import { interruptedAttempt, isPageFailing, settleAttempt } from '../domain/delivery.ts';
@@ -88,10 +90,18 @@ export function createAbandonedCloser({ orm, destinations, retry, log }: Abandon
     const { rows } = await finished.execute(em.getKysely());
     const states = new Map(rows.map(({ id, state }) => [id, state]));
     const taken = closed.filter(({ delivery }) => states.has(delivery.deliveryId));
-    await appendAudit(
+    const entryIds = await appendAudit(
       em,
       taken.map(({ audit }) => audit),
     );
+    const ended = taken.flatMap(({ delivery: { page, deliveryId } }, index) =>
+      page === null ? [] : [{ deliveryId, auditEntryId: entryIds[index]! }],
+    );
+    if (ended.length > 0) {
+      await noteMessageEnds(organizationId, ended).execute(em.getKysely());
+      const ids = ended.map(({ deliveryId }) => deliveryId);
+      await releaseUpdates(organizationId, ids, now).execute(em.getKysely());
+    }
     return releaseFromRun(
       em,
       organizationId,

@@ -1,4 +1,4 @@
-import type { FinishedAttempt } from '../db/queries/run.ts';
+import type { FinishedAttempt, PageMark } from '../db/queries/run.ts';
 import type { AuditDraft } from '../domain/audit/entry.ts';
 import { workflowIds, type DeliverInput } from '../workflows/messages.ts';
 import type { Destination } from './destination.ts';
@@ -9,7 +9,7 @@ const actor: AuditDraft['actor'] = { type: 'system', id: 'system', subsystem: 'd
 export function auditAttempt(
   input: DeliverInput,
   destination: Pick<Destination, 'kind' | 'id' | 'name'>,
-  { deliveryId, eventId, eventType }: { deliveryId: string; eventId: string; eventType: string },
+  { deliveryId, eventId, eventType, page }: { deliveryId: string; eventId: string; eventType: string; page?: PageMark | null },
   finished: Pick<FinishedAttempt, 'attempt' | 'outcome' | 'errorCode' | 'statusCode' | 'durationMs' | 'possibleDuplicate' | 'next'>,
 ): AuditDraft {
   const { attempt, outcome, errorCode, statusCode, durationMs, possibleDuplicate, next } = finished;
@@ -21,7 +21,7 @@ export function auditAttempt(
     reason: errorCode ?? undefined,
     resource: { type: 'delivery', id: deliveryId },
     targets: [{ type: destination.kind, id: destination.id, name: destination.name }],
-    correlation: { eventId, deliveryId, workflowId: workflowIds.deliver(input.runId) },
+    correlation: { eventId, deliveryId, escalationId: page?.escalationId, workflowId: workflowIds.deliver(input.runId) },
     details: {
       attempt,
       outcome,

@@ -158,6 +158,7 @@ export function createDeliveryActivities(deps: DeliveryDependencies) {
     const record: AttemptRecord = {
       finished,
       audit: auditAttempt(input, destination, member, finished),
+      ofEscalation: member.page !== null,
       disable: disable === undefined ? undefined : { kind: destination.kind, id: destination.id, name: destination.name, reason: disable },
     };
     return { record, report: { input, member, destination, finished, reason: settlement.reason } };

@@ -88,7 +88,9 @@ export function createDestinations({ orm, secrets, publicUrl }: DestinationsOpti
       const channel = await em.findOneOrFail(ChannelEntity, { id });
       const view = async (eventId: string) => inOrganization(orm, organizationId, async (em) => readMessage(em, organizationId, eventId));
       const page = async (eventId: string, mark: PageMark) =>
-        inOrganization(orm, organizationId, async (em) => readPage(em, organizationId, { eventId, mark, publicUrl, secrets }));
+        inOrganization(orm, organizationId, async (em) =>
+          readPage(em, organizationId, { eventId, mark, channelId: id, publicUrl, secrets }),
+        );
       return openChannel(secrets, channel, { view, page, address });
     });
 

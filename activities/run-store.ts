@@ -1,8 +1,11 @@
 import type { MikroORM } from '@mikro-orm/postgresql';
+import type { RawBuilder } from 'kysely';
 import { appendAudit, auditStatements } from '../db/audit-log.ts';
 import { databaseFacts, isTransient } from '../db/failure.ts';
 import { pipelineInOrganization } from '../db/pipeline.ts';
 import { assertNoneCancelled, isCancelled } from '../db/queries/delivery-cancelled.ts';
+import { noteMessageEnds } from '../db/queries/escalation-message-end.ts';
+import { releaseUpdates } from '../db/queries/escalation-update.ts';
 import { disableDestination, type DisabledDestination } from '../db/queries/destination.ts';
 import {
   beginRuns,
@@ -33,6 +36,8 @@ export type BegunMember = RunMember & { destination: DestinationMark | null };
 export interface AttemptRecord {
   finished: FinishedAttempt;
   audit: AuditDraft;
+  /** What it makes of its delivery concerns an escalation. */
+  ofEscalation: boolean;
   /** The receiver wants nothing more. */
   disable?: Omit<DisabledDestination, 'organizationId'> | undefined;
 }
@@ -86,10 +91,12 @@ export function createRunStore({ orm, workerId, log }: RunStoreOptions): RunStor
   const recordAtOnce = async (organizationId: string, records: readonly AttemptRecord[]): Promise<FinishedDelivery[]> => {
     const retried = records.filter(({ finished }) => finished.next.state === 'retrying').map(({ finished }) => finished.deliveryId);
     const audit = auditStatements(records.map((one) => one.audit));
+    const consequences = consequencesOf(organizationId, records, audit.ids);
     try {
       const [rows] = await pipelineInOrganization(orm, organizationId, [
         finishAttempts(organizationId, records.map(finishedOf)),
         ...(retried.length === 0 ? [] : [assertNoneCancelled(retried)]),
+        ...consequences,
         ...audit.statements,
       ]);
       return rows as FinishedDelivery[];
@@ -106,7 +113,8 @@ export function createRunStore({ orm, workerId, log }: RunStoreOptions): RunStor
       const drafts = records.map((one) => auditIn(one, states.get(one.finished.deliveryId)));
       for (const { disable } of records)
         if (disable !== undefined) drafts.push(...(await disableDestination(em, { ...disable, organizationId })));
-      await appendAudit(em, drafts);
+      const entryIds = await appendAudit(em, drafts);
+      for (const statement of consequencesOf(organizationId, records, entryIds)) await statement.execute(em.getKysely());
       return rows;
     });
 
@@ -138,6 +146,24 @@ export function createRunStore({ orm, workerId, log }: RunStoreOptions): RunStor
     begin: async (organizationId, run) => groupOf(begins, organizationId, beginGroup)(run),
     finish: async (organizationId, records) => groupOf(finishes, organizationId, finishGroup)(records),
   };
+}
+
+/**
+ * What an outcome means to the escalation that sent the message, committed with it. (That a page will reach nobody is told afterwards: it
+ * takes locks that come before those of deliveries.) Updates that are due now are the relay's to start.
+ * @param entryIds of the attempts' audit entries, in their order
+ */
+function consequencesOf(
+  organizationId: string,
+  records: readonly AttemptRecord[],
+  entryIds: readonly string[],
+): Array<RawBuilder<unknown>> {
+  const ended = records.flatMap(({ ofEscalation, finished: { deliveryId } }, index) =>
+    ofEscalation ? [{ deliveryId, auditEntryId: entryIds[index] ?? null }] : [],
+  );
+  if (ended.length === 0) return [];
+  const ids = ended.map(({ deliveryId }) => deliveryId);
+  return [noteMessageEnds(organizationId, ended), releaseUpdates(organizationId, ids, Date.now())];
 }
 
 function finishedOf({ finished }: AttemptRecord): FinishedAttempt {

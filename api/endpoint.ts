@@ -95,8 +95,8 @@ export interface RequestContext {
 /** The handler runs inside one transaction of the principal's organization, which commits when it returns. */
 export interface TransactionContext extends RequestContext {
   readonly em: EntityManager;
-  /** Records what happened; written in the same transaction. */
-  readonly audit: (part: AuditPart) => void;
+  /** Records what happened; written in the same transaction, in which `onEntry` gets the entry's id (UUID) afterwards. */
+  readonly audit: (part: AuditPart, onEntry?: (entryId: string) => Promise<void>) => void;
 }
 
 /** The handler commits by itself, its audit entries included (`trail.complete`), and reports their ids. */

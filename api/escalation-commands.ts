@@ -2,6 +2,7 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { z } from 'zod';
 import { changeEscalation, type EscalationChange, repeatWhileMembersChange } from '../db/escalation-change.ts';
 import type { StepOutcome } from '../db/escalation-step.ts';
+import { nameAuditEntry } from '../db/queries/escalation.ts';
 import { type EscalationRow, wasPaged } from '../db/queries/escalation-list.ts';
 import { leastDuration, formatDuration } from '../domain/duration.ts';
 import { DomainError, notFound, validationFailed } from '../domain/errors.ts';
@@ -9,6 +10,7 @@ import type { Fault } from '../domain/errors.ts';
 import type { Outcome, RefusalCode } from '../domain/escalation-effect.ts';
 import type { GroupCommand } from '../domain/escalation-input.ts';
 import type { AcknowledgementProof } from '../domain/escalation-policy.ts';
+import type { AuditPart } from './audit-trail.ts';
 import type { Principal } from './authorization.ts';
 import { duration, inspectLeast } from './duration.ts';
 import { endpoint } from './endpoint.ts';
@@ -78,16 +80,19 @@ function commandEndpoint<B extends z.ZodType>(definition: CommandDefinition<B>):
         ...(command.name === 'rebase' ? { policyVersion: command.version } : {}),
       };
       const dryRun = isDryRun?.(input.body) === true;
-      const { outcome, left, after } = await (dryRun ? tryOut : repeatInSavepoint)(em, async (inner) => apply(inner, context, change));
+      const { outcome, left, after, at } = await (dryRun ? tryOut : repeatInSavepoint)(em, async (inner) => apply(inner, context, change));
       if (typeof outcome === 'object') throw refuse(outcome.refused, command, after);
       if (!dryRun) afterCommit(() => deps.announceSteps(left));
       const answer = presentCommandAnswer(after, outcome === 'noop');
       const { already, ...position } = answer;
-      audit({
+      const part: AuditPart = {
         resource: { type: 'escalation', id: before.id },
         projectId: before.projectId ?? undefined,
         correlation: { eventId: before.eventId, escalationId: before.id },
         details: { path: 'rest', proof, already, ...details?.(input.body), ...(dryRun ? { dryRun } : {}), result: position },
+      };
+      audit(part, async (entryId) => {
+        await nameAuditEntry(organizationId, { escalationId: before.id, at, entryId }).execute(em.getKysely());
       });
       return { body: answer };
     },
@@ -98,13 +103,15 @@ interface Applied {
   outcome: Outcome;
   left: StepOutcome;
   after: EscalationRow;
+  /** Of the step, Unix milliseconds. */
+  at: number;
 }
 
 async function apply(em: EntityManager, { deps }: TransactionContext, change: EscalationChange): Promise<Applied> {
   const changed = await changeEscalation(em, deps.facts, change);
   if (changed === undefined || changed.step === null) throw notFound();
   const after = await readEscalationRow(em, change.organizationId, change.escalationId);
-  return { outcome: changed.step.outcome, left: changed.outcome, after };
+  return { outcome: changed.step.outcome, left: changed.outcome, after, at: changed.at };
 }
 
 /** The request's transaction goes on whatever joins the escalation meanwhile: only the change itself is made anew. */

@@ -123,6 +123,11 @@ export const timelineEntry = z
     eventId: presentedId('event').nullable().meta({ description: 'Of the problem that it is about.' }),
     actor: actor.nullable().meta({ description: 'Null: Tocsin itself.' }),
     proof: z.string().nullable().meta({ description: 'How the actor was known.' }),
+    deliveryId: presentedId('delivery').nullable().meta({ description: 'Of the message that it is about.' }),
+    auditIndex: z
+      .int()
+      .nullable()
+      .meta({ description: 'Place in the audit log of the entry that tells the same. Null: there is none, or it has no place yet.' }),
   })
   .meta({ id: 'EscalationTimelineEntry' });
 
@@ -202,7 +207,8 @@ function presentPage({ deliveryId, recipientKind: kind, recipientId, userId, cha
   };
 }
 
-export function presentTimelineEntry({ seq, at, kind, status, round, tier, firing, reason, eventId, actor: by, proof }: TimelineRow) {
+export function presentTimelineEntry(row: TimelineRow) {
+  const { seq, at, kind, status, round, tier, firing, reason, eventId, actor: by, proof, deliveryId, auditIndex } = row;
   return {
     seq: Number(seq),
     at: presentTime(at),
@@ -215,6 +221,8 @@ export function presentTimelineEntry({ seq, at, kind, status, round, tier, firin
     eventId: eventId && toWireId('event', eventId),
     actor: by && presentActor(by),
     proof,
+    deliveryId: deliveryId && toWireId('delivery', deliveryId),
+    auditIndex: auditIndex === null ? null : Number(auditIndex),
   };
 }
 

@@ -1,6 +1,7 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import type { RawBuilder } from 'kysely';
 import { appendAudit, auditStatements } from '../db/audit-log.ts';
+import type { StepEntries } from '../db/escalation-step.ts';
 import { databaseFacts, isUnreachable } from '../db/failure.ts';
 import { pipelineInOrganization, pipelineInTwo } from '../db/pipeline.ts';
 import { unownedOf } from '../db/event-record.ts';
@@ -127,7 +128,7 @@ export function createIntake({ orm, secrets, starter, escalations }: IntakeOptio
         giveEntryIds(work.results, audit.ids);
         return {
           result: work,
-          statements: [...takeKeys(requests, work.results), ...writeStatements(organizationId, work), ...audit.statements],
+          statements: [...takeKeys(requests, work.results), ...writeStatements(organizationId, work, audit.ids), ...audit.statements],
         };
       };
       try {
@@ -161,8 +162,9 @@ export function createIntake({ orm, secrets, starter, escalations }: IntakeOptio
     const plan = planScope(organizationId, known, eventsOf(fresh, known.types), { at: latestOf(requests), lock: true });
     const scope = plan.read(await execute(em, plan.statements));
     const work = routeAll({ organizationId, facts: known, scope }, requests, replays);
-    for (const statement of writeStatements(organizationId, work)) await statement.execute(em.getKysely());
-    giveEntryIds(work.results, await appendAudit(em, work.drafts));
+    const entryIds = await appendAudit(em, work.drafts);
+    for (const statement of writeStatements(organizationId, work, entryIds)) await statement.execute(em.getKysely());
+    giveEntryIds(work.results, entryIds);
     for (const [i, request] of requests.entries()) await store(em, request, work.results[i]!);
     return work;
   };
@@ -230,8 +232,23 @@ async function execute(em: EntityManager, statements: ReadonlyArray<RawBuilder<u
   return rows;
 }
 
-/** Events come before what refers to them. */
-function writeStatements(organizationId: string, { records, silenced, ownRecords, scope }: IntakeWork): Array<RawBuilder<unknown>> {
+/**
+ * Events come before what refers to them. What it tells people who were paged before is left to the relay to start: it is not urgent.
+ * @param entryIds of the work's drafts: the last are those of acknowledgements and of the steps
+ */
+function writeStatements(
+  organizationId: string,
+  { records, silenced, ownRecords, drafts, scope }: IntakeWork,
+  entryIds: readonly string[],
+): Array<RawBuilder<unknown>> {
+  const { steps } = scope.escalations;
+  const acknowledged = scope.escalations.acknowledged().map(({ escalationId }) => escalationId);
+  const ownFrom = drafts.length - steps.audit().length;
+  const entries: StepEntries = {
+    own: entryIds.slice(ownFrom),
+    ofCommand: (escalationId) =>
+      acknowledged.includes(escalationId) ? entryIds[ownFrom - acknowledged.length + acknowledged.indexOf(escalationId)]! : null,
+  };
   const { problems, occurrences } = scope.standings.changed();
   const events = [...records, ...ownRecords];
   return [
@@ -239,7 +256,8 @@ function writeStatements(organizationId: string, { records, silenced, ownRecords
     ...(problems.length === 0 ? [] : [saveProblems(organizationId, problems)]),
     ...(silenced.length === 0 ? [] : [saveSilenced(organizationId, silenced)]),
     ...(occurrences.length === 0 ? [] : [saveOccurrences(organizationId, occurrences)]),
-    ...scope.escalations.steps.statements(),
+    ...steps.statements(entries),
+    ...steps.updates(),
   ];
 }
 

@@ -126,8 +126,8 @@ async function run(endpoint: Endpoint, { raw, context, path }: Call, server: Ser
       const stored = await claimIdempotencyKey(em, deps.secrets, request);
       if (stored !== undefined) return { ...stored, headers: { ...stored.headers, 'Idempotency-Replayed': 'true' } };
     }
-    const parts: AuditPart[] = [];
-    const answer = await handle({ ...context, em, audit: (part) => parts.push(part) });
+    const parts: Array<{ part: AuditPart; onEntry: ((entryId: string) => Promise<void>) | undefined }> = [];
+    const answer = await handle({ ...context, em, audit: (part, onEntry) => parts.push({ part, onEntry }) });
     // Nothing is changed without a trace: thrown inside the transaction, this rolls back what the handler did.
     if (endpoint.audited && parts.length === 0) throw new Error(`${endpoint.name} recorded no audit entry`);
     const status = statusOf(endpoint, answer);
@@ -136,8 +136,9 @@ async function run(endpoint: Endpoint, { raw, context, path }: Call, server: Ser
         ? []
         : await appendAudit(
             em,
-            parts.map((part) => context.trail.complete(part, status)),
+            parts.map(({ part }) => context.trail.complete(part, status)),
           );
+    for (const [index, { onEntry }] of parts.entries()) await onEntry?.(entryIds[index]!);
     const reply = toReply(endpoint, answer, entryIds, server.verifyAnswers);
     if (endpoint.idempotent === true && key !== undefined) await storeAnswer(em, deps.secrets, { principal, key, answer: reply });
     return reply;

@@ -1,4 +1,5 @@
 import type { EscalationRow } from '../db/queries/escalation-list.ts';
+import type { DestinationPolicy } from '../domain/channel.ts';
 import type { RefusalCode } from '../domain/escalation-effect.ts';
 import type { SlackPress } from '../domain/slack-interaction.ts';
 import { escapeSlack } from '../channels/templates/render.ts';
@@ -17,6 +18,7 @@ export type PressResult =
 /** A message for a response URL (https://docs.slack.dev/interactivity/handling-user-interaction). */
 export type SlackAnswer =
   | { replace_original: true; text: string; blocks: readonly unknown[] }
+  | { replace_original: true; text: string; attachments: ReadonlyArray<{ color?: string; fallback?: string; blocks: readonly unknown[] }> }
   /** Only the presser sees it. */
   | { replace_original: false; response_type: 'ephemeral'; text: string };
 
@@ -40,7 +42,12 @@ export function answerPress(press: SlackPress, result: PressResult): SlackAnswer
       return whisper(`Nothing was done: ${explain(result.code, result.escalation)}`);
     case 'done': {
       const text = tellState(press, result);
-      return press.blocks.length === 0 ? whisper(text) : { replace_original: true, text, blocks: withState(press, result, text) };
+      if (press.message.blocks.length === 0) return whisper(text);
+      const blocks = withState(press, result, text);
+      const { attachment, text: shown } = press.message;
+      if (attachment === null) return { replace_original: true, text, blocks };
+      // What stands above the attachment is read with it, not instead of it.
+      return { replace_original: true, text: shown ?? text, attachments: [{ ...attachment, blocks }] };
     }
   }
 }
@@ -50,8 +57,13 @@ export function answerPress(press: SlackPress, result: PressResult): SlackAnswer
  * of the error.
  * @throws Error when Slack did not take it
  */
-export async function sendSlackAnswer({ sendHttp }: Pick<Egress, 'sendHttp'>, responseUrl: string, answer: SlackAnswer): Promise<void> {
-  const result = await sendHttp(
+export async function sendSlackAnswer(
+  { egress, destinations }: { egress: Pick<Egress, 'sendHttp'>; destinations: Pick<DestinationPolicy, 'allowsUrl'> },
+  responseUrl: string,
+  answer: SlackAnswer,
+): Promise<void> {
+  if (!isAnswerable(responseUrl, destinations)) throw new Error("Slack was not answered: the URL is not one of Slack's");
+  const result = await egress.sendHttp(
     {
       kind: 'http',
       method: 'POST',
@@ -65,6 +77,13 @@ export async function sendSlackAnswer({ sendHttp }: Pick<Egress, 'sendHttp'>, re
   );
   if (result.kind === 'fault') throw new Error(`Slack was not answered: ${result.code}`);
   if (result.status >= 300) throw new Error(`Slack did not take the answer: ${result.status}`);
+}
+
+/** Whoever knows a signing secret can name any URL: answers go to Slack's own, and to what the operator allows. */
+function isAnswerable(text: string, { allowsUrl }: Pick<DestinationPolicy, 'allowsUrl'>): boolean {
+  if (!URL.canParse(text)) return false;
+  const url = new URL(text);
+  return allowsUrl(url) || (url.protocol === 'https:' && url.hostname === 'hooks.slack.com' && url.port === '');
 }
 
 function whisper(text: string): SlackAnswer {
@@ -115,7 +134,11 @@ function slackTime(time: string): string {
 }
 
 /** The message as it was, without the buttons that have had their day, and with the line that says how things stand. */
-function withState({ blocks, actionId }: SlackPress, { escalation }: Extract<PressResult, { kind: 'done' }>, text: string): unknown[] {
+function withState(
+  { message: { blocks }, actionId }: SlackPress,
+  { escalation }: Extract<PressResult, { kind: 'done' }>,
+  text: string,
+): unknown[] {
   const isOver = (id: unknown) =>
     id === actionId || (escalation.status === 'resolved' && typeof id === 'string' && id.startsWith('tocsin_'));
   const kept = blocks.flatMap((block) => {

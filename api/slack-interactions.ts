@@ -1,4 +1,5 @@
 import { appendAudit } from '../db/audit-log.ts';
+import { DeliveryEntity } from '../db/entities/delivery.ts';
 import { IntegrationEntity, type IntegrationRow } from '../db/entities/integration.ts';
 import { type Member, MemberEntity } from '../db/entities/member.ts';
 import { databaseFacts } from '../db/failure.ts';
@@ -8,7 +9,7 @@ import { findCommandAnswer, keepCommandAnswer } from '../db/queries/escalation-v
 import { inOrganization } from '../db/tenant.ts';
 import type { AuditDraft } from '../domain/audit/draft.ts';
 import { DomainError } from '../domain/errors.ts';
-import type { Outcome } from '../domain/escalation-effect.ts';
+import type { Outcome, RefusalCode } from '../domain/escalation-effect.ts';
 import { fromWireId } from '../domain/id.ts';
 import { rolePermissions } from '../domain/permission.ts';
 import { isSignedBySlack, readSlackPress, slackCommand, type SlackPress, slackRequestId } from '../domain/slack-interaction.ts';
@@ -43,7 +44,7 @@ export function slackRoutes(deps: Dependencies): Route[] {
         const answer = answerPress(press, await obey(deps, integration, press, visit));
         const { responseUrl } = press;
         if (answer !== null && responseUrl !== null)
-          visit.background.run('slack.answer', async () => sendSlackAnswer(deps.egress, responseUrl, answer));
+          visit.background.run('slack.answer', async () => sendSlackAnswer(deps, responseUrl, answer));
         return taken;
       },
     },
@@ -99,7 +100,7 @@ async function obey(deps: Dependencies, integration: IntegrationRow, press: Slac
   const admitted = await inOrganization(deps.orm, integration.orgId, async (em) => admit(em, pressed));
   if ('kind' in admitted) return admitted;
   try {
-    return await carryOut(deps, pressed, admitted.member);
+    return await carryOut(deps, pressed, admitted);
   } catch (error) {
     // the same press at the same time: the other one did it
     if (databaseFacts(error).constraint === 'escalation_command_pkey') return { kind: 'repeated' };
@@ -107,8 +108,17 @@ async function obey(deps: Dependencies, integration: IntegrationRow, press: Slac
   }
 }
 
-/** The member that the presser is, unless there is nothing to do or they may not do it; the latter is audited. */
-async function admit(em: EntityManager, pressed: Pressed): Promise<{ member: Member } | PressResult> {
+interface Admitted {
+  /** Who pressed. */
+  member: Member;
+  /** As it was when it was looked at. */
+  escalation: EscalationRow;
+  /** UUID of the channel that the message is in; undefined: not known. */
+  originId: string | undefined;
+}
+
+/** What a press that counts needs, unless there is nothing to do or the presser may not do it; the latter is audited. */
+async function admit(em: EntityManager, pressed: Pressed): Promise<Admitted | PressResult> {
   const { press, integration } = pressed;
   const { orgId: organizationId, userLinks } = integration;
   const escalation = await findEscalation(em, organizationId, press.escalationId);
@@ -117,7 +127,10 @@ async function admit(em: EntityManager, pressed: Pressed): Promise<{ member: Mem
   if (known !== undefined) return { kind: 'repeated' };
   const userId = Object.hasOwn(userLinks, press.userId) ? userLinks[press.userId] : undefined;
   const member = userId === undefined ? null : await em.findOne(MemberEntity, { id: userId, status: 'active', removedAt: null });
-  if (member !== null && (await mayCommand(em, member, escalation))) return { member };
+  if (member !== null && (await mayCommand(em, member, escalation))) {
+    const message = press.deliveryId === null ? null : await em.findOne(DeliveryEntity, { orgId: organizationId, id: press.deliveryId });
+    return { member, escalation, originId: message?.destinationId ?? integration.settings.channelId ?? undefined };
+  }
   const reason = member === null ? 'unlinked' : 'not_allowed';
   await appendAudit(em, [auditPress(pressed, { reason, member, escalation })]);
   return { kind: reason };
@@ -128,7 +141,7 @@ async function mayCommand(em: EntityManager, { orgId, id: userId, role }: Member
   return wasPaged(em, orgId, { escalationId: id, openedAt, userId });
 }
 
-async function carryOut(deps: Dependencies, pressed: Pressed, member: Member): Promise<PressResult> {
+async function carryOut(deps: Dependencies, pressed: Pressed, { member, escalation: before, originId }: Admitted): Promise<PressResult> {
   const { press, integration, visit } = pressed;
   const requestId = slackRequestId(press);
   const { orgId: organizationId } = integration;
@@ -144,13 +157,13 @@ async function carryOut(deps: Dependencies, pressed: Pressed, member: Member): P
       at,
       mayClose: command.name === 'resolve',
       input: () => ({ kind: 'command', escalationId, command, by: { userId: member.id, proof: 'slack_signature' } }),
-      by: { actor: { type: 'user', id: member.id }, proof: 'slack_signature' },
+      by: { actor: { type: 'user', id: member.id }, proof: 'slack_signature', originId },
+      audit: ({ outcome }) => [auditPress(pressed, { reason: refusalOf(outcome), member, escalation: before, outcome })],
     },
     async (em, { step, state }) => {
       const escalation = (await findEscalation(em, organizationId, escalationId))!;
       const { outcome } = step!;
-      const refused = typeof outcome === 'object' ? outcome.refused : undefined;
-      await appendAudit(em, [auditPress(pressed, { reason: refused, member, escalation, outcome })]);
+      const refused = refusalOf(outcome);
       const answer =
         refused === undefined ? { state: escalation.status, version: state.version, already: outcome === 'noop' } : { refused };
       await keepCommandAnswer(em, { organizationId, escalationId, requestId, answer, at });
@@ -165,6 +178,10 @@ async function carryOut(deps: Dependencies, pressed: Pressed, member: Member): P
     },
   );
   return result;
+}
+
+function refusalOf(outcome: Outcome): RefusalCode | undefined {
+  return typeof outcome === 'object' ? outcome.refused : undefined;
 }
 
 /** Null: nobody, the presser, or one who cannot be named. */

@@ -88,6 +88,10 @@ export const emailChannel = defineChannel<EmailSettings>({
     if (to.length === 0) return { verdict: { outcome: 'delivered', detail: 'earlier attempts reached every recipient', providerRef } };
     const subject = cutText(templates.subject(view), subjectLimit);
     const domain = addressOf(settings.from).split('@')[1] ?? '';
+    // a root that no mail has: readers still put all messages about one problem into one thread
+    const root = `<${oneLine(view.threadKey).replaceAll(/[^A-Za-z0-9.-]/g, '.')}@${domain}>`;
+    const replyTo = view.escalation?.replyTo ?? null;
+    const inReplyTo = replyTo === null ? undefined : `<${replyTo}@${domain}>`;
     return {
       truncated: subject.cut,
       request: {
@@ -106,8 +110,8 @@ export const emailChannel = defineChannel<EmailSettings>({
         text: templates.text(view),
         html: templates.html(view),
         messageId: `<${toWireId('delivery', deliveryId)}@${domain}>`,
-        // a root that no mail has: readers still put all messages about one problem into one thread
-        references: `<${oneLine(view.threadKey).replaceAll(/[^A-Za-z0-9.-]/g, '.')}@${domain}>`,
+        references: inReplyTo === undefined ? root : `${root} ${inReplyTo}`,
+        inReplyTo,
         headers: { 'Auto-Submitted': 'auto-generated', 'X-Tocsin-Event': view.event.id },
         dateMs: idTimeMs(deliveryId),
       },

@@ -4,6 +4,7 @@ import type { MessageView } from '../domain/message.ts';
 import type { HttpResponse } from '../domain/outbound.ts';
 import { classifyFault, isFinalStatus, retryAfterOf } from '../domain/webhook.ts';
 import { defineChannel, urlIssues, type SettingsIssue } from './channel.ts';
+import { renderButtons } from './slack-buttons.ts';
 import { escapeSlack, loadTemplate } from './templates/render.ts';
 import { cutText } from './text.ts';
 import { userAgent } from './user-agent.ts';
@@ -11,6 +12,7 @@ import { userAgent } from './user-agent.ts';
 interface SlackSettings {
   webhookUrl: string;
   channel?: string | undefined;
+  followUp: boolean;
 }
 
 const settingsSchema = z.strictObject({
@@ -20,6 +22,8 @@ const settingsSchema = z.strictObject({
     .string()
     .regex(/^[#@]?[\p{L}\p{N}_.-]{1,80}$/u, 'must be #channel, @user or an id')
     .optional(),
+  /** What becomes of an escalation is posted as a message of its own, where the policy wants that as well: no posted one can be changed. */
+  followUp: z.boolean().default(false),
 }) satisfies z.ZodType<SlackSettings>;
 
 /** Slack's limits in UTF-16 units: a header block, a section, a field of a section, fields of a section. */
@@ -29,6 +33,7 @@ const templates = {
   title: loadTemplate('slack', 'title', 'slack'),
   subject: loadTemplate('slack', 'subject', 'slack'),
   message: loadTemplate('slack', 'message', 'slack'),
+  headline: loadTemplate('slack', 'headline', 'slack'),
   context: loadTemplate('slack', 'context', 'slack'),
 };
 
@@ -45,8 +50,8 @@ export const slackChannel = defineChannel<SlackSettings>({
   },
   // whoever has the path can post: Slack's answers may quote it without the host
   secretsOf: ({ webhookUrl }) => [webhookUrl, ...(URL.canParse(webhookUrl) ? [new URL(webhookUrl).pathname] : [])],
-  render(view, { webhookUrl, channel }) {
-    const { payload, truncated } = renderPayload(view, channel);
+  render(view, { webhookUrl, channel }, { deliveryId }) {
+    const { payload, truncated } = renderPayload(view, channel, deliveryId);
     const headers = { 'Content-Type': 'application/json; charset=utf-8', 'User-Agent': userAgent };
     const body = Buffer.from(JSON.stringify(payload));
     return {
@@ -72,9 +77,10 @@ function hostIssues(url: URL): SettingsIssue[] {
 }
 
 /** The payload; drops fields from the last, then shortens the message, never the link. */
-function renderPayload(view: MessageView, channel: string | undefined): { payload: object; truncated: boolean } {
+function renderPayload(view: MessageView, channel: string | undefined, deliveryId: string): { payload: object; truncated: boolean } {
   const title = cutText(templates.title(view), limits.section);
   const header = cutText(templates.subject(view), limits.header);
+  const headline = view.escalation === null ? { text: '', cut: false } : cutText(templates.headline(view), limits.section);
   const message = cutText(templates.message(view), limits.section);
   const shown = view.fields
     .slice(0, limits.fields)
@@ -83,14 +89,16 @@ function renderPayload(view: MessageView, channel: string | undefined): { payloa
   const links = linkLine(view);
 
   const blocks: object[] = [{ type: 'header', text: { type: 'plain_text', text: header.text, emoji: false } }];
+  if (headline.text !== '') blocks.push({ type: 'section', text: mrkdwn(headline.text) });
   if (message.text !== '') blocks.push({ type: 'section', text: mrkdwn(message.text) });
   if (shown.length > 0) blocks.push({ type: 'section', fields: shown.map(({ text }) => mrkdwn(text)) });
+  if (view.escalation !== null) blocks.push(...renderButtons(view.escalation, deliveryId));
   blocks.push({ type: 'context', elements: [mrkdwn(context.text), ...(links.text === '' ? [] : [mrkdwn(links.text)])] });
 
   const attachment = { color: view.color, fallback: title.text, blocks };
   return {
     payload: { text: title.text, ...(channel === undefined ? {} : { channel }), attachments: [attachment] },
-    truncated: [title, header, message, context, links, ...shown].some(({ cut }) => cut) || view.fields.length > limits.fields,
+    truncated: [title, header, headline, message, context, links, ...shown].some(({ cut }) => cut) || view.fields.length > limits.fields,
   };
 }
 

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { checkHeaders } from '../domain/header.ts';
 import { toWireId } from '../domain/id.ts';
-import type { MessageView } from '../domain/message.ts';
+import type { EscalationPart, MessageView } from '../domain/message.ts';
 import { parseSecret, secretFaultDetails } from '../domain/signature.ts';
 import { classifyWebhook, webhookRules } from '../domain/webhook.ts';
 import { defineChannel, urlIssues, type SettingsIssue } from './channel.ts';
@@ -91,8 +91,12 @@ function renderMessageBody(view: MessageView, id: string): Buffer {
   head['source'] = view.source;
   head['event_id'] = view.event.id;
   head['project_id'] = view.project?.id ?? null;
-  head['escalation'] = null;
+  head['escalation'] = view.escalation && escalationOf(view.escalation);
   if (view.url !== null) head['url'] = view.url;
   const text = JSON.stringify(head);
   return Buffer.from(view.data === null ? text : `${text.slice(0, -1)},"data":${view.data}}`);
+}
+
+function escalationOf({ id, tier, round, state }: EscalationPart): object {
+  return { id, tier, round, state };
 }

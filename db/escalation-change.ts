@@ -6,7 +6,7 @@ import type { GroupInput } from '../domain/escalation-input.ts';
 import type { GroupState } from '../domain/escalation-state.ts';
 import { appendAudit } from './audit-log.ts';
 import { EscalationPolicyVersionEntity } from './entities/escalation-policy.ts';
-import { createEscalationSteps, type StepAuthor, type StepOutcome } from './escalation-step.ts';
+import { createEscalationSteps, type StepAuthor, type StepOutcome, writeSteps } from './escalation-step.ts';
 import { recordOwnEvents, unownedOf } from './event-record.ts';
 import { findGroups, lockGroups, readGroups, type StoredGroup } from './queries/escalation-group.ts';
 import { insertIntake } from './queries/intake.ts';
@@ -28,7 +28,7 @@ export interface EscalationChange {
   mayClose: boolean;
   /** Also at hand for the step: this version of the policy that the escalation runs on, if there is one. */
   policyVersion?: number;
-  /** Written with the change, when something was applied. */
+  /** Written with the change, whatever comes of it; the first entry is the one that its timeline names. */
   audit?: (step: GroupStep) => AuditDraft[];
 }
 
@@ -36,6 +36,8 @@ export interface ChangedEscalationState {
   /** Null: nothing was to be done. */
   step: GroupStep | null;
   state: GroupState;
+  /** When the step was made, Unix milliseconds. */
+  at: number;
   /** To be done once the transaction has committed. */
   outcome: StepOutcome;
 }
@@ -77,7 +79,7 @@ export async function changeEscalation(
   if (locked !== undefined && group.state.members.some(({ kind, firing, key }) => kind === 'problem' && firing && !locked.has(key)))
     throw new MembersChangedError('Another problem has joined the escalation');
   const input = await change.input(group.state, em);
-  if (input === null) return { step: null, state: group.state, outcome: { deliveries: [], changed: [] } };
+  if (input === null) return { step: null, state: group.state, at, outcome: { deliveries: [], changed: [] } };
 
   const now = Math.max(at, group.steppedAt);
   const steps = createEscalationSteps({ organizationId, at: now, configuration: known.escalation });
@@ -92,13 +94,17 @@ export async function changeEscalation(
   );
   const records = recordOwnEvents(steps.ownEvents(), organizationId, now, known.routing);
   if (records.length > 0) await insertIntake(organizationId, records).execute(em.getKysely());
-  for (const statement of steps.statements()) await statement.execute(em.getKysely());
-  await appendAudit(em, [...(change.audit?.(step) ?? []), ...steps.audit()]);
-  const outcome = steps.outcome();
+  const ofCommand = change.audit?.(step) ?? [];
+  const entryIds = await appendAudit(em, [...ofCommand, ...steps.audit()]);
+  const { deliveries, changed } = await writeSteps(em, steps, {
+    own: entryIds.slice(ofCommand.length),
+    ofCommand: () => (ofCommand.length === 0 ? null : entryIds[0]!),
+  });
   return {
     step,
     state: step.state,
-    outcome: { ...outcome, deliveries: [...outcome.deliveries, ...records.flatMap((record) => unownedOf(organizationId, record))] },
+    at: now,
+    outcome: { changed, deliveries: [...deliveries, ...records.flatMap((record) => unownedOf(organizationId, record))] },
   };
 }
 

@@ -2,11 +2,13 @@
  * Carries out what the escalation reducer decides: every way in (intake, commands, callbacks, timers) locks the groups, steps them here and
  * writes what comes of it, all in one transaction. A committed acknowledgement so excludes every later page.
  */
+import type { EntityManager } from '@mikro-orm/postgresql';
 import type { RawBuilder } from 'kysely';
 import type { AuditDraft } from '../domain/audit/draft.ts';
 import { stepGroup } from '../domain/escalation.ts';
-import type { Effect, EscalationEventType, GroupStep } from '../domain/escalation-effect.ts';
+import type { Effect, EscalationEventType, GroupStep, UpdateChange } from '../domain/escalation-effect.ts';
 import type { EscalationFacts, GroupInput, Recipient } from '../domain/escalation-input.ts';
+import { describeNews, type EscalationNews } from '../domain/escalation-news.ts';
 import type { Target } from '../domain/escalation-policy.ts';
 import { emptyGroup, type Escalation, type GroupState } from '../domain/escalation-state.ts';
 import { newId } from '../domain/id.ts';
@@ -35,6 +37,7 @@ import {
   type TimelineRecord,
 } from './queries/escalation.ts';
 import type { EscalationSubject, StoredGroup } from './queries/escalation-group.ts';
+import { correctNotices, insertUpdates, type UpdateRecord } from './queries/escalation-update.ts';
 import { insertLinkTokens } from './queries/link-token.ts';
 import type { UnownedDelivery } from './queries/unowned.ts';
 
@@ -51,6 +54,16 @@ export interface OwnEvent {
 export interface StepAuthor {
   actor: { type: 'user' | 'service_account'; id: string };
   proof: string;
+  /** UUID of the channel in which it was done, whose message shows it already. */
+  originId?: string | undefined;
+}
+
+/** The audit entries (UUIDs) that a step's timeline names. */
+export interface StepEntries {
+  /** One for each draft of `audit`, in order. */
+  own: readonly string[];
+  /** Of the command to an escalation (UUID); null: there is none, or it is not written yet, see `nameAuditEntry`. */
+  ofCommand: (escalationId: string) => string | null;
 }
 
 export interface StepOptions {
@@ -75,7 +88,9 @@ export interface EscalationSteps {
   stateOf(group: StoredGroup): GroupState;
   step(group: StoredGroup, input: GroupInput, options?: StepOptions): GroupStep;
   /** In the order in which they MUST be executed, after the events are inserted. */
-  statements(): Array<RawBuilder<unknown>>;
+  statements(entries: StepEntries): Array<RawBuilder<unknown>>;
+  /** To be executed after all of those; its rows are deliveries to start besides the outcome's. */
+  updates(): Array<RawBuilder<UnownedDelivery>>;
   ownEvents(): readonly OwnEvent[];
   /** What Tocsin did by itself; a command's own entry is its caller's. */
   audit(): AuditDraft[];
@@ -104,7 +119,9 @@ export function createEscalationSteps({
   const notices: NoticeRecord[] = [];
   const links: Array<{ escalationId: string; firing: number; userId: string }> = [];
   const cancelled: Array<{ escalationId: string; reason: string }> = [];
-  const timeline: TimelineRecord[] = [];
+  const updates: Array<Omit<UpdateRecord, 'ownEventId'>> = [];
+  /** `draft`: which of the drafts tells the same. */
+  const timeline: Array<Omit<TimelineRecord, 'auditEntryId'> & { draft: number | null }> = [];
   const closed: string[] = [];
   const own: OwnEvent[] = [];
   const drafts: AuditDraft[] = [];
@@ -115,7 +132,7 @@ export function createEscalationSteps({
     const result = stepGroup(before, input, Math.max(options.at ?? at, group.steppedAt), factsOf(group, options));
     states.set(group.id, result.state);
     if (result.state !== before) record(group, before, result, { input, options });
-    for (const effect of result.effects) carryOut(group, result, effect, options);
+    for (const effect of result.effects) carryOut(result, effect, { input, options });
     return result;
   };
 
@@ -202,29 +219,50 @@ export function createEscalationSteps({
     return found;
   };
 
-  const carryOut = (group: StoredGroup, { state }: GroupStep, effect: Effect, { by }: StepOptions): void => {
+  const carryOut = (
+    { state }: GroupStep,
+    effect: Effect,
+    { input, options: { by } }: { input: GroupInput; options: StepOptions },
+  ): void => {
     switch (effect.kind) {
       case 'opened':
         drafts.push(draft('escalation.trigger', effect.escalationId, { policyVersion: effect.policy.version, reason: effect.reason }));
         return;
-      case 'fire':
+      case 'fire': {
         firings.push({ ...effect, kind: 'tier' });
+        const line = timeline.findLast(({ what, escalationId }) => what === 'tier_fired' && escalationId === effect.escalationId);
+        if (line !== undefined) line.draft = drafts.length;
         tell(effect, 'page', 'escalation.triggered');
         return;
+      }
       case 'fallback':
         firings.push({ ...effect, kind: 'fallback', reason: 'exhausted', scheduledAt: at });
         tell(effect, 'fallback', 'escalation.exhausted');
         return;
       case 'remind':
-        for (const recipient of effect.recipients)
-          page(effect.escalationId, recipient, { firing: null, purpose: 'reminder', needs: 'escalation.acknowledged' });
+        remind(effect);
         return;
       case 'cancel_pages':
         cancelled.push({ escalationId: effect.escalationId, reason: effect.reason });
+        for (const one of pages) if (one.escalationId === effect.escalationId) one.cancelledBy ??= effect.reason;
         return;
-      case 'update':
-        // Those who were paged are told by the events and notices of the change itself.
+      case 'update': {
+        const { escalationId, change, reason, followUp } = effect;
+        const { round, tier } = state.escalation!;
+        const actorUserId = input.kind === 'command' ? input.by.userId : null;
+        const author = actorUserId === null ? (by?.actor ?? null) : ({ type: 'user', id: actorUserId } as const);
+        updates.push({
+          escalationId,
+          version: state.version,
+          eventType: eventTypeOf[change],
+          news: { kind: 'change', change, reason, by: author, round, tier },
+          followUp,
+          actorUserId,
+          originId: by?.originId ?? null,
+          eventId: about.get(escalationId)!.eventId,
+        });
         return;
+      }
       case 'post': {
         const subject = about.get(effect.escalationId);
         if (subject !== undefined)
@@ -235,16 +273,39 @@ export function createEscalationSteps({
         closed.push(...effect.keys);
         return;
       case 'timeline': {
+        const { what, reason } = effect;
         const escalationId = effect.escalationId ?? state.escalation?.id;
         if (escalationId === undefined) return;
-        timeline.push({ ...effect, escalationId, actor: by?.actor ?? null, proof: by?.proof ?? null });
-        if (by === undefined && (effect.what === 'exhausted' || effect.what === 'resolved'))
-          drafts.push(
-            draft(effect.what === 'exhausted' ? 'escalation.exhaust' : 'escalation.resolve', escalationId, { reason: effect.reason }),
-          );
+        const isOwnEnd = by === undefined && (what === 'exhausted' || what === 'resolved');
+        const opening = what === 'opened' ? drafts.findLastIndex(({ resource }) => resource?.id === escalationId) : -1;
+        timeline.push({
+          ...effect,
+          escalationId,
+          actor: by?.actor ?? null,
+          proof: by?.proof ?? null,
+          draft: isOwnEnd ? drafts.length : opening === -1 ? null : opening,
+        });
+        if (isOwnEnd) drafts.push(draft(what === 'exhausted' ? 'escalation.exhaust' : 'escalation.resolve', escalationId, { reason }));
         return;
       }
     }
+  };
+
+  /** To the one who acknowledged, in the app too: that is all there is of somebody without an address. */
+  const remind = ({ escalationId, round, tier, userId, timeoutAt, recipients }: Extract<Effect, { kind: 'remind' }>): void => {
+    const news: EscalationNews = { kind: 'reminder', timeoutAt, round, tier };
+    const needs = 'escalation.acknowledged';
+    for (const recipient of recipients) page(escalationId, recipient, { firing: null, purpose: 'reminder', needs, news });
+    notify(escalationId, userId, { type: needs, severity: about.get(escalationId)!.severity, message: describeNews(news, null) });
+  };
+
+  const notify = (
+    escalationId: string,
+    userId: string,
+    { type, severity, message }: { type: EscalationEventType; severity: Severity; message: string | null },
+  ): void => {
+    const { eventId, subject, projectId } = about.get(escalationId)!;
+    notices.push({ id: newId(at), escalationId, userId, eventId, type, severity, projectId, subject, message });
   };
 
   const tell = (effect: Extract<Effect, { kind: 'fire' | 'fallback' }>, purpose: 'page' | 'fallback', needs: EscalationEventType): void => {
@@ -253,8 +314,8 @@ export function createEscalationSteps({
     const linked = new Set(recipients.flatMap(({ userId }) => (userId === null ? [] : [userId])));
     for (const userId of linked) links.push({ escalationId, firing, userId });
     const userIds = new Set(targets.flatMap((target: Target) => usersOf(target, at, configuration)));
-    const { eventId, subject, projectId, severity } = about.get(escalationId)!;
-    for (const userId of userIds) notices.push({ id: newId(at), escalationId, userId, eventId, type: needs, severity, projectId, subject });
+    const { severity } = about.get(escalationId)!;
+    for (const userId of userIds) notify(escalationId, userId, { type: needs, severity, message: null });
     const details = { firing, round, tier, recipients: recipients.map(({ kind, id }) => ({ type: kind, id })), purpose };
     drafts.push(draft('escalation.notify', escalationId, details));
   };
@@ -262,13 +323,19 @@ export function createEscalationSteps({
   const page = (
     escalationId: string,
     recipient: Recipient,
-    { firing, purpose, needs }: { firing: number | null; purpose: PageRecord['purpose']; needs: EscalationEventType },
+    {
+      firing,
+      purpose,
+      needs,
+      news = null,
+    }: { firing: number | null; purpose: PageRecord['purpose']; needs: EscalationEventType; news?: EscalationNews | null },
   ): void => {
     const route = routeOf(recipient, configuration);
     if (route === undefined) return;
     const { eventId } = about.get(escalationId)!;
     const contactMethodId = recipient.kind === 'contact' ? recipient.id : null;
-    pages.push({ id: newId(at), escalationId, firing, purpose, eventId, eventType: needs, contactMethodId, needs, ...route });
+    const what = { escalationId, firing, purpose, news, cancelledBy: null, eventId, eventType: needs, contactMethodId, needs };
+    pages.push({ id: newId(at), ...what, ...route });
   };
 
   const draft = (action: string, escalationId: string, details: Record<string, unknown>): AuditDraft => ({
@@ -281,19 +348,26 @@ export function createEscalationSteps({
     details,
   });
 
+  const ownEventOf = (wanted: string, about: string): string | null =>
+    own.findLast(({ type, escalationId }) => type === wanted && escalationId === about)?.id ?? null;
+
   /** A webhook gets an event's body; of a page that is the event that says so. */
   const finishedPages = (): PageRecord[] =>
     pages.map((one) => {
-      const event = own.find(({ type, escalationId }) => type === one.needs && escalationId === one.escalationId);
-      return one.destinationKind === 'webhook' && event !== undefined ? { ...one, eventId: event.id } : one;
+      const eventId = ownEventOf(one.needs, one.escalationId);
+      return one.destinationKind === 'webhook' && eventId !== null ? { ...one, eventId } : one;
     });
+  const finishedUpdates = (): UpdateRecord[] => updates.map((one) => ({ ...one, ownEventId: ownEventOf(one.eventType, one.escalationId) }));
 
   return {
     stateOf: (group) => states.get(group.id) ?? group.state,
     step,
     ownEvents: () => own,
     audit: () => drafts,
-    statements() {
+    statements(entries) {
+      const entryOf = ({ draft, actor, escalationId }: (typeof timeline)[number]): string | null =>
+        draft === null ? (actor === null ? null : entries.ofCommand(escalationId)) : (entries.own[draft] ?? null);
+      const lines = timeline.map((line): TimelineRecord => ({ ...line, auditEntryId: entryOf(line) }));
       const changed = [...states].filter(([id, state]) => stored.get(id) !== state).map(([id, state]) => ({ id, state }));
       const when = <T>(rows: readonly T[], statement: (rows: readonly T[]) => RawBuilder<unknown>) =>
         rows.length === 0 ? [] : [statement(rows)];
@@ -308,25 +382,39 @@ export function createEscalationSteps({
         ...when(cancelled, (rows) => cancelPages(organizationId, rows, at)),
         ...when(finishedPages(), (rows) => insertPages(organizationId, rows, at)),
         ...when(links, (rows) => insertLinkTokens(organizationId, rows, at)),
+        ...when(finishedUpdates(), (rows) => correctNotices(organizationId, rows)),
         ...when(notices, (rows) => insertNotices(organizationId, rows, at)),
-        ...when(timeline, (rows) => insertTimeline(organizationId, rows)),
+        ...when(lines, (rows) => insertTimeline(organizationId, rows)),
         ...when(closed, (rows) => closeProblems(organizationId, rows, at)),
       ];
     },
+    updates: () =>
+      updates.length === 0 ? [] : [insertUpdates(organizationId, finishedUpdates(), { pagesOfNow: pages.map(({ id }) => id), at })],
     outcome: () => ({
-      deliveries: finishedPages().map(({ id, destinationKind, destinationId, channelType, eventType }) => ({
-        id,
-        organizationId,
-        destinationKind,
-        destinationId,
-        channelType,
-        eventType,
-        runSeq: 0,
-      })),
+      deliveries: finishedPages().flatMap(({ id, destinationKind, destinationId, channelType, eventType, cancelledBy }) =>
+        cancelledBy === null ? [{ id, organizationId, destinationKind, destinationId, channelType, eventType, runSeq: 0 }] : [],
+      ),
       changed: [...escalations.values()].map(({ id, policyId, version }) => ({ organizationId, escalationId: id, policyId, version })),
     }),
   };
 }
+
+/** Writes what the steps decided, but for their events and audit entries, which come before. @returns what is to be done after the commit */
+export async function writeSteps(em: EntityManager, steps: EscalationSteps, entries: StepEntries): Promise<StepOutcome> {
+  for (const statement of steps.statements(entries)) await statement.execute(em.getKysely());
+  const { deliveries, changed } = steps.outcome();
+  const updates: UnownedDelivery[] = [];
+  for (const statement of steps.updates()) updates.push(...(await statement.execute(em.getKysely())).rows);
+  return { changed, deliveries: [...deliveries, ...updates] };
+}
+
+/** What webhooks are told of a change. */
+const eventTypeOf: Readonly<Record<UpdateChange, EscalationEventType>> = {
+  acknowledged: 'escalation.acknowledged',
+  restarted: 'escalation.triggered',
+  resolved: 'escalation.resolved',
+  exhausted: 'escalation.exhausted',
+};
 
 /** A group that nothing happened to yet. */
 export function newGroup(

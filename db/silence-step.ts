@@ -7,7 +7,7 @@ import { EventEntity } from './entities/event.ts';
 import { MemberEntity } from './entities/member.ts';
 import { SilenceEntity, type SilenceRow } from './entities/silence.ts';
 import { commitEscalationChange } from './escalation-change.ts';
-import { createEscalationSteps, type EscalationSteps, type StepOutcome } from './escalation-step.ts';
+import { createEscalationSteps, type EscalationSteps, type StepOutcome, writeSteps } from './escalation-step.ts';
 import { recordOf, recordOwnEvents, unownedOf } from './event-record.ts';
 import { findGroups, lockGroups, readGroups, type StoredGroup } from './queries/escalation-group.ts';
 import { insertIntake, type IntakeRecord } from './queries/intake.ts';
@@ -186,9 +186,8 @@ async function release(
   }
   const own = recordOwnEvents(steps.ownEvents(), organizationId, now, known.routing);
   if (records.length + own.length > 0) await insertIntake(organizationId, [...records, ...own]).execute(em.getKysely());
-  for (const statement of steps.statements()) await statement.execute(em.getKysely());
-  await appendAudit(em, [...records.map((record) => auditOf(organizationId, record)), ...steps.audit()]);
-  const { deliveries, changed } = steps.outcome();
+  const entryIds = await appendAudit(em, [...records.map((record) => auditOf(organizationId, record)), ...steps.audit()]);
+  const { deliveries, changed } = await writeSteps(em, steps, { own: entryIds.slice(records.length), ofCommand: () => null });
   return { changed, deliveries: [...deliveries, ...[...records, ...own].flatMap((record) => unownedOf(organizationId, record))] };
 }
 

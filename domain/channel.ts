@@ -4,6 +4,18 @@
 export const channelTypes = ['in_app', 'email', 'webhook', 'slack'] as const;
 export type ChannelType = (typeof channelTypes)[number];
 
+/**
+ * How a channel type tells what has become of an escalation that it told of: `item`: what is there is changed in place; `reply`: by a message
+ * of its own, where the policy lets people have those; `if_allowed`: the same, where the channel's `followUp` allows it as well; `state`: always,
+ * for a system reads it.
+ */
+export const correctionForms: Readonly<Record<ChannelType, 'item' | 'reply' | 'if_allowed' | 'state'>> = {
+  in_app: 'item',
+  email: 'reply',
+  webhook: 'state',
+  slack: 'if_allowed',
+};
+
 export function isChannelType(text: string): text is ChannelType {
   return (channelTypes as readonly string[]).includes(text);
 }

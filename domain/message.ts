@@ -1,4 +1,5 @@
 import type { AcceptedEvent, EventLink } from './event.ts';
+import type { EscalationStatus } from './escalation-state.ts';
 import { toWireId } from './id.ts';
 import type { Severity } from './severity.ts';
 
@@ -65,11 +66,16 @@ export type MessagePurpose = (typeof messagePurposes)[number];
 export interface EscalationPart {
   readonly id: string;
   readonly policy: string;
-  /** What the message is, for its reader: `Tier 2 of round 1`. */
+  /** What the message is, for its reader: `Tier 2 is paged`. */
   readonly headline: string;
   readonly tier: number;
   readonly round: number;
-  readonly state: string;
+  /** As the message tells it; the same at every attempt, whatever became of the escalation since. */
+  readonly state: EscalationStatus;
+  /** Wire id of the delivery that this one follows: what an e-mail replies to. Null: it tells of something new. */
+  readonly replyTo: string | null;
+  /** An integration takes what people press below the message. */
+  readonly takesPresses: boolean;
   /** Where its reader, and nobody else, acknowledges; null: the channel is shared. */
   readonly acknowledgeUrl: string | null;
 }

@@ -26,7 +26,9 @@ export interface SmtpRequest {
   readonly html: string;
   /** With angle brackets. */
   readonly messageId: string;
+  /** One or more, oldest first. */
   readonly references?: string | undefined;
+  readonly inReplyTo?: string | undefined;
   readonly headers: Readonly<Record<string, string>>;
   /** The Date header. */
   readonly dateMs: number;

@@ -1,7 +1,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { GroupCommand } from './escalation-input.ts';
 import { sha256Hex } from './hash.ts';
-import { fromWireId } from './id.ts';
+import { fromWireId, toWireId } from './id.ts';
 
 /** A button that somebody pressed in Slack, as Slack tells of it. */
 export interface SlackPress {
@@ -16,8 +16,19 @@ export interface SlackPress {
   actionTs: string;
   /** Where the answer to the presser goes; null: Slack gave none. */
   responseUrl: string | null;
-  /** Of the message with the button; empty: Slack did not say. */
+  /** UUID of the delivery that the message is; null: it is none of ours, or of an older form. */
+  deliveryId: string | null;
+  /** The message with the button. */
+  message: SlackMessage;
+}
+
+/** A message as far as its edit has to repeat it. */
+export interface SlackMessage {
+  text: string | null;
+  /** Empty: Slack did not say. */
   blocks: ReadonlyArray<Readonly<Record<string, unknown>>>;
+  /** What the blocks are in, as an incoming webhook posts them; null: they are the message's own. */
+  attachment: { color?: string; fallback?: string } | null;
 }
 
 export const slackActionIds = ['tocsin_ack', 'tocsin_resolve', 'tocsin_snooze_1h', 'tocsin_escalate'] as const;
@@ -65,9 +76,36 @@ export function readSlackPress(payload: unknown): SlackPress | 'ignored' | 'malf
   const value = readValue(actionId, text(action['value']) ?? '');
   if (teamId === undefined || userId === undefined || messageTs === undefined || actionTs === undefined || value === undefined)
     return 'malformed';
-  const shown = members(root['message'])?.['blocks'];
-  const blocks = Array.isArray(shown) ? shown.map(members).filter((block) => block !== undefined) : [];
-  return { teamId, userId, actionId, ...value, messageTs, actionTs, responseUrl: text(root['response_url']) ?? null, blocks };
+  const deliveryId = readBlockId(text(action['block_id']));
+  const message = readMessage(members(root['message']) ?? {});
+  return { teamId, userId, actionId, ...value, messageTs, actionTs, responseUrl: text(root['response_url']) ?? null, deliveryId, message };
+}
+
+const blockIdPrefix = 'tocsin_';
+
+/** The id of the block with the buttons: it says which delivery (a UUID) the message is, for an incoming webhook learns no id of Slack's. */
+export function slackBlockId(deliveryId: string): string {
+  return blockIdPrefix + toWireId('delivery', deliveryId);
+}
+
+function readBlockId(blockId: string | undefined): string | null {
+  return blockId?.startsWith(blockIdPrefix) === true ? (fromWireId('delivery', blockId.slice(blockIdPrefix.length)) ?? null) : null;
+}
+
+function readMessage({ text: shown, blocks, attachments }: Record<string, unknown>): SlackMessage {
+  const own = { text: text(shown) ?? null, blocks: listOf(blocks), attachment: null };
+  const attachment = listOf(attachments).find(({ blocks: inner }) => listOf(inner).length > 0);
+  if (own.blocks.length > 0 || attachment === undefined) return own;
+  const [color, fallback] = [text(attachment['color']), text(attachment['fallback'])];
+  return {
+    ...own,
+    blocks: listOf(attachment['blocks']),
+    attachment: { ...(color === undefined ? {} : { color }), ...(fallback === undefined ? {} : { fallback }) },
+  };
+}
+
+function listOf(value: unknown): Array<Record<string, unknown>> {
+  return Array.isArray(value) ? value.map(members).filter((one) => one !== undefined) : [];
 }
 
 /** The id of the escalation; for escalating `<id>.<round>.<tier>`. */

@@ -167,6 +167,7 @@ async function compose(request: SmtpRequest): Promise<Buffer> {
     html: request.html,
     messageId: request.messageId,
     ...(request.references === undefined ? {} : { references: request.references }),
+    ...(request.inReplyTo === undefined ? {} : { inReplyTo: request.inReplyTo }),
     headers: { ...request.headers },
     date: new Date(request.dateMs),
     baseBoundary: request.messageId.replaceAll(/[^A-Za-z0-9]/g, '').slice(0, 40),

@@ -18,6 +18,7 @@ import {
   type UnfinishedAttempt,
 } from '../db/queries/relay.ts';
 import { type FailingEscalation, findFailingEscalations } from '../db/queries/failing-pages.ts';
+import { releaseWaitingUpdates } from '../db/queries/escalation-update.ts';
 import type { Logger } from '../log.ts';
 import { wake, workflowIds } from '../workflows/messages.ts';
 import type { TemporalClient } from './connection.ts';
@@ -57,7 +58,7 @@ const attemptOverdueMs = 5_000;
 const lostEveryRounds = 10;
 const describeDeadlineMs = 2_000;
 const expiredKeysEveryRounds = 60;
-const limits = { unowned: 5_000, overdue: 20, abandoned: 1_000, unseen: 1_000, failing: 200, silences: 100 } as const;
+const limits = { unowned: 5_000, overdue: 20, abandoned: 1_000, unseen: 1_000, failing: 200, silences: 100, updates: 1_000 } as const;
 
 /**
  * Makes true what the rows say. PostgreSQL holds the work, Temporal the clocks; whatever a crash, an outage or an operator's terminate left
@@ -126,6 +127,13 @@ export function startRelay(options: RelayOptions): Relay {
     return overdue.length;
   };
 
+  /** Updates that waited for a page which ended without an attempt: cancelled with its destination, or by a person. */
+  const releaseUpdates = async (): Promise<number> => {
+    const released = await releaseWaitingUpdates(orm.em.fork(), limits.updates, Date.now());
+    starter.offer(released);
+    return released.length;
+  };
+
   /** Also wakes it: the signal that said "look again" may have been lost. */
   const isRunning = async (runId: string): Promise<boolean> => {
     const handle = temporal.client.workflow.getHandle(workflowIds.deliver(runId));
@@ -160,6 +168,7 @@ export function startRelay(options: RelayOptions): Relay {
       unseen: (await attempt('unseen', wakeUnseen)) ?? 0,
       failing: (await attempt('failing', tellUnseen)) ?? 0,
       silences: (await attempt('silences', wakeSilences)) ?? 0,
+      updates: (await attempt('updates', releaseUpdates)) ?? 0,
     };
     await attempt('housekeeping', async () => {
       await deleteOldTests(orm.em.fork());

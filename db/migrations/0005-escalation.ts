@@ -218,6 +218,8 @@ export class Migration0005Escalation extends Migration {
         member_key uuid,
         actor jsonb,
         proof text,
+        -- of the message that has ended
+        delivery_id uuid,
         audit_entry_id uuid,
         primary key (org_id, escalation_id, seq)
       );
@@ -236,6 +238,10 @@ export class Migration0005Escalation extends Migration {
       alter table delivery add column escalation_id uuid, add column firing int, add column contact_method_id uuid, add column purpose text
         check (purpose in ('page', 'fallback', 'reminder', 'escalation_update'));
       alter table notification add column escalation_id uuid;
+      create index notification_escalation on notification (org_id, escalation_id) where escalation_id is not null;
+      -- What became of an escalation, told to those whom a page reached: which page, and what it says.
+      alter table delivery add column update_of uuid, add column news jsonb;
+      create index delivery_update on delivery (org_id, update_of) where update_of is not null and finished_at is null;
       create unique index delivery_page on delivery (org_id, escalation_id, firing, coalesce(contact_method_id, destination_id))
         where firing is not null;
       create index delivery_escalation on delivery (org_id, escalation_id) where escalation_id is not null;

@@ -226,6 +226,10 @@ export interface TimelineRow {
   eventId: string | null;
   actor: ActorColumn | null;
   proof: string | null;
+  /** Of the message that it is about. */
+  deliveryId: string | null;
+  /** Digits: the place in the audit log of the entry that tells the same; null: there is none, or it has no place yet. */
+  auditIndex: string | null;
 }
 
 /** In the order in which it happened. */
@@ -236,7 +240,10 @@ export async function listTimeline(
   { after, limit }: PageKeys<string>,
 ): Promise<TimelineRow[]> {
   const { rows } = await sql<TimelineRow>`
-    select t.seq::text as seq, t.at, t.kind, t.status, t.round, t.tier, t.firing, t.reason, m.event_id as "eventId", t.actor, t.proof
+    select t.seq::text as seq, t.at, t.kind, t.status, t.round, t.tier, t.firing, t.reason, m.event_id as "eventId", t.actor, t.proof,
+        t.delivery_id as "deliveryId",
+        (select l.idx::text from audit.tree r join audit.leaf l on l.tree_id = r.tree_id
+          where r.org_id = t.org_id and l.entry_id = t.audit_entry_id order by r.epoch limit 1) as "auditIndex"
       from escalation_timeline t
         left join escalation_member m on m.org_id = t.org_id and m.escalation_id = t.escalation_id and m.key = t.member_key
       where t.org_id = ${organizationId} and t.escalation_id = ${escalationId} ${after === undefined ? sql`` : sql`and t.seq > ${after}::bigint`}

@@ -1,7 +1,8 @@
 import { type RawBuilder, sql } from 'kysely';
 import type { Target } from '../../domain/escalation-policy.ts';
 import type { EscalationStatus, GroupState, Member } from '../../domain/escalation-state.ts';
-import type { TimelineEntry } from '../../domain/escalation-effect.ts';
+import type { CancelReason, TimelineEntry } from '../../domain/escalation-effect.ts';
+import type { EscalationNews } from '../../domain/escalation-news.ts';
 import type { Severity } from '../../domain/severity.ts';
 
 /** Ids are UUIDs, times Unix milliseconds. */
@@ -60,6 +61,10 @@ export interface PageRecord {
   /** Null: not of a firing. */
   firing: number | null;
   purpose: 'page' | 'fallback' | 'reminder';
+  /** What it says besides; of reminders. */
+  news: EscalationNews | null;
+  /** Why it must not be sent any more: the transaction that made it took it back. */
+  cancelledBy: CancelReason | null;
   eventId: string;
   eventType: string;
   contactMethodId: string | null;
@@ -77,12 +82,15 @@ export interface NoticeRecord {
   severity: Severity;
   projectId: string | null;
   subject: string;
+  message: string | null;
 }
 
 export interface TimelineRecord extends TimelineEntry {
   escalationId: string;
   actor: { type: string; id: string } | null;
   proof: string | null;
+  /** UUID of the audit entry that tells the same; null: there is none, or it is not written yet. */
+  auditEntryId: string | null;
 }
 
 export function saveGroups(
@@ -177,12 +185,16 @@ export function insertPages(organizationId: string, pages: readonly PageRecord[]
   const column = <T>(value: (one: PageRecord) => T): T[] => pages.map(value);
   return sql`
     insert into delivery (org_id, id, escalation_id, firing, purpose, event_id, event_type, contact_method_id, destination_kind, destination_id,
-        channel_type, state, created_at, next_attempt_at)
-      select ${organizationId}, *, 'pending', ${time(at)}::timestamptz, ${time(at)}::timestamptz from unnest(
+        channel_type, news, error_code, state, created_at, next_attempt_at, finished_at, undelivered_at)
+      select ${organizationId}, p.*, case when p.cancelled is null then 'pending' else 'cancelled' end, ${time(at)}::timestamptz,
+          case when p.cancelled is null then ${time(at)}::timestamptz end, case when p.cancelled is not null then ${time(at)}::timestamptz end,
+          case when p.cancelled is not null then ${time(at)}::timestamptz end from unnest(
         ${column(({ id }) => id)}::uuid[], ${column(({ escalationId }) => escalationId)}::uuid[], ${column(({ firing }) => firing)}::int[],
         ${column(({ purpose }) => purpose)}::text[], ${column(({ eventId }) => eventId)}::uuid[], ${column(({ eventType }) => eventType)}::text[],
         ${column(({ contactMethodId }) => contactMethodId)}::uuid[], ${column(({ destinationKind }) => destinationKind)}::text[],
-        ${column(({ destinationId }) => destinationId)}::uuid[], ${column(({ channelType }) => channelType)}::text[])
+        ${column(({ destinationId }) => destinationId)}::uuid[], ${column(({ channelType }) => channelType)}::text[],
+        ${column(({ news }) => (news === null ? null : JSON.stringify(news)))}::jsonb[], ${column(({ cancelledBy }) => cancelledBy)}::text[])
+        as p (id, escalation_id, firing, purpose, event_id, event_type, contact_method_id, destination_kind, destination_id, channel_type, news, cancelled)
       on conflict do nothing
   `;
 }
@@ -200,33 +212,45 @@ export function cancelPages(
         finished_at = case when d.state <> 'in_flight' then ${time(at)}::timestamptz end,
         undelivered_at = case when d.state <> 'in_flight' then ${time(at)}::timestamptz end
       from unnest(${cancelled.map(({ escalationId }) => escalationId)}::uuid[], ${cancelled.map(({ reason }) => reason)}::text[]) as c (escalation_id, reason)
-      where d.org_id = ${organizationId} and d.escalation_id = c.escalation_id and d.finished_at is null
+      where d.org_id = ${organizationId} and d.escalation_id = c.escalation_id and d.finished_at is null and d.purpose <> 'escalation_update'
   `;
 }
 
 export function insertNotices(organizationId: string, notices: readonly NoticeRecord[], at: number): RawBuilder<unknown> {
   const column = <T>(value: (one: NoticeRecord) => T): T[] => notices.map(value);
   return sql`
-    insert into notification (org_id, id, user_id, event_id, escalation_id, type, severity, project_id, subject, feed, created_at)
+    insert into notification (org_id, id, user_id, event_id, escalation_id, type, severity, project_id, subject, message, feed, created_at)
       select ${organizationId}, *, 'alert', ${time(at)}::timestamptz from unnest(
         ${column(({ id }) => id)}::uuid[], ${column(({ userId }) => userId)}::uuid[], ${column(({ eventId }) => eventId)}::uuid[],
         ${column(({ escalationId }) => escalationId)}::uuid[], ${column(({ type }) => type)}::text[],
         ${column(({ severity }) => severity)}::text[], ${column(({ projectId }) => projectId)}::uuid[],
-        ${column(({ subject }) => subject)}::text[])
+        ${column(({ subject }) => subject)}::text[], ${column(({ message }) => message)}::text[])
   `;
 }
 
 export function insertTimeline(organizationId: string, entries: readonly TimelineRecord[]): RawBuilder<unknown> {
   const column = <T>(value: (one: TimelineRecord) => T): T[] => entries.map(value);
   return sql`
-    insert into escalation_timeline (org_id, escalation_id, at, kind, status, round, tier, firing, reason, member_key, actor, proof)
+    insert into escalation_timeline (org_id, escalation_id, at, kind, status, round, tier, firing, reason, member_key, actor, proof, audit_entry_id)
       select ${organizationId}, * from unnest(
         ${column(({ escalationId }) => escalationId)}::uuid[], ${column(({ at }) => time(at))}::timestamptz[],
         ${column(({ what }) => what)}::text[], ${column(({ status }) => status)}::text[], ${column(({ round }) => round)}::int[],
         ${column(({ tier }) => tier)}::int[], ${column(({ firing }) => firing)}::int[], ${column(({ reason }) => reason)}::text[],
         ${column(({ key }) => key)}::uuid[], ${column(({ actor }) => (actor === null ? null : JSON.stringify(actor)))}::jsonb[],
-        ${column(({ proof }) => proof)}::text[])
+        ${column(({ proof }) => proof)}::text[], ${column(({ auditEntryId }) => auditEntryId)}::uuid[])
   `;
+}
+
+/**
+ * Has the lines of a command, whose step was made at `at`, name its audit entry, when that is written after them.
+ * @param entryId UUID
+ */
+export function nameAuditEntry(
+  organizationId: string,
+  { escalationId, at, entryId }: { escalationId: string; at: number; entryId: string },
+): RawBuilder<unknown> {
+  return sql`update escalation_timeline set audit_entry_id = ${entryId}
+    where org_id = ${organizationId} and escalation_id = ${escalationId} and at = ${time(at)}::timestamptz and actor is not null and audit_entry_id is null`;
 }
 
 /** Ends the problems that no escalation holds any more. Their locks MUST be held. */

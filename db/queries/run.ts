@@ -2,6 +2,7 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { type RawBuilder, sql } from 'kysely';
 import { unownedColumns, type UnownedDelivery } from './unowned.ts';
 import { parseRunId } from '../../domain/run.ts';
+import type { EscalationNews } from '../../domain/escalation-news.ts';
 import type { MessagePurpose } from '../../domain/message.ts';
 import type { DeliveryErrorCode, DeliveryState, Outcome } from '../../domain/delivery.ts';
 
@@ -46,13 +47,18 @@ export interface PageMark {
   purpose: MessagePurpose;
   /** Null: to a channel or webhook as such. */
   contactMethodId: string | null;
+  /** The page that an update is about. */
+  updateOf: string | null;
+  /** What it tells, where that is not that somebody is paged. */
+  news: EscalationNews | null;
 }
 
 /** The mark of a delivery, as JSON; null: it is not an escalation's. */
 function pageMark(delivery: 'd' | 'm'): RawBuilder<unknown> {
   const column = (name: string) => sql.ref(`${delivery}.${name}`);
   return sql`case when ${column('escalation_id')} is not null then json_build_object('escalationId', ${column('escalation_id')},
-    'firing', ${column('firing')}, 'purpose', ${column('purpose')}, 'contactMethodId', ${column('contact_method_id')}) end`;
+    'firing', ${column('firing')}, 'purpose', ${column('purpose')}, 'contactMethodId', ${column('contact_method_id')},
+    'updateOf', ${column('update_of')}, 'news', ${column('news')}) end`;
 }
 
 /** What a destination is at the moment of `begin`; null: the row is gone. */

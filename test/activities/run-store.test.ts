@@ -70,7 +70,11 @@ function answered(deliveryId: string, state: 'delivered' | 'retrying', errorDeta
   };
   const input = { organizationId: ours.id, runId: `${deliveryId}.1`, destinationId, channelType: 'webhook' };
   const destination = { kind: 'webhook', id: destinationId, name: 'h' } as const;
-  return { finished, audit: auditAttempt(input, destination, { deliveryId, eventId: deliveryId, eventType: 'job.failed' }, finished) };
+  return {
+    finished,
+    ofEscalation: false,
+    audit: auditAttempt(input, destination, { deliveryId, eventId: deliveryId, eventType: 'job.failed' }, finished),
+  };
 }
 
 /** What the row says, and what each audit entry of the delivery's attempts says. */

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { openDatabase } from '../../db/mikro-orm.config.ts';
+import { createSequencer } from '../../db/sequencer.ts';
 import { toWireId } from '../../domain/id.ts';
 import { createStage } from './escalation-stage.ts';
 import { startApi } from './start-api.ts';
@@ -126,6 +128,42 @@ describe('escalations', () => {
       cursor = `&cursor=${body['nextCursor']}`;
     }
     expect(seqs).toEqual(data.map(({ seq }: { seq: number }) => seq));
+  });
+
+  test('name the audit entry of each step, by its place in the log once it has one', async () => {
+    const escalation = await stage.openEscalation(ours);
+    await escalation.elapse();
+    await escalation.command('acknowledge');
+    await escalation.command('acknowledge');
+    await escalation.command('resolve');
+    const read = async (): Promise<Array<[kind: string, index: number | null]>> => {
+      const { data } = await escalation.read('/timeline');
+      return data.map(({ kind, auditIndex }: { kind: string; auditIndex: number | null }) => [kind, auditIndex]);
+    };
+    expect(new Set((await read()).map(([, index]) => index))).toEqual(new Set([null]));
+    const orm = await openDatabase({ databaseUrl: api.databaseUrl, role: 'tocsin_sequencer', poolMax: 2 });
+    const sequencer = createSequencer({ orm, log: api.deps.log });
+    sequencer.start();
+    while ((await sequencer.lag()).entries > 0) await new Promise((resolve) => setTimeout(resolve, 20));
+    await sequencer.stop();
+    await orm.close(true);
+    const { body: log } = await get('/audit-logs?limit=200');
+    const actionAt = async (place: number | null): Promise<string> => {
+      for (const { id, action } of log['data']) if ((await get(`/audit-logs/${id}`)).body['index'] === place) return action;
+      return 'none';
+    };
+    const told: string[] = [];
+    for (const [kind, index] of await read()) told.push(`${kind}: ${index === null ? 'none' : await actionAt(index)}`);
+    expect(told).toEqual([
+      'opened: escalation.trigger',
+      'tier_fired: escalation.notify',
+      'tier_fired: escalation.notify',
+      'acknowledged: escalation.acknowledge',
+      'noop: escalation.acknowledge',
+      'resolved: escalation.resolve',
+    ]);
+    const places = (await read()).map(([, index]) => index);
+    expect(new Set(places).size).toBe(places.length);
   });
 
   test('tell what the cooldown, a snooze and the group hid', async () => {

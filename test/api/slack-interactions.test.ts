@@ -50,6 +50,7 @@ interface Press {
   team?: string;
   actionTs?: string;
   blocks?: object[];
+  responseUrl?: string;
 }
 
 /** The body of a press of a button below an escalation's message. */
@@ -63,7 +64,7 @@ function bodyOf(
     user: { id: user },
     container: { type: 'message', message_ts: '1800000000.000100' },
     message: { blocks: rest.blocks ?? shown },
-    response_url: slack.url(responses),
+    response_url: rest.responseUrl ?? slack.url(responses),
     actions: [{ action_id: action, value, action_ts: rest.actionTs ?? `${(presses += 1)}.0` }],
   };
   return new URLSearchParams({ payload: JSON.stringify(payload) }).toString();
@@ -196,6 +197,19 @@ describe('a press', () => {
     expect(lines).toMatchObject([{ error: { message: 'Slack did not take the answer: 404' } }]);
   });
 });
+
+test.each(['https://hooks.example.com/actions/x', 'http://hooks.slack.com/actions/x', 'https://hooks.slack.com.example.com/x', 'x'])(
+  'an answer goes nowhere but to Slack: not to %s',
+  async (responseUrl) => {
+    const escalation = await stage.openEscalation(ours);
+    const before = api.logLines.length;
+    expect((await send(bodyOf(escalation, { responseUrl }))).status).toBe(200);
+    expect((await escalation.read())['state']).toBe('acknowledged');
+    const lines = () => api.logLines.slice(before).filter(({ work }) => work === 'slack.answer');
+    for (let waited = 0; waited < 2_000 && lines().length === 0; waited += 20) await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(lines()).toMatchObject([{ error: { message: "Slack was not answered: the URL is not one of Slack's" } }]);
+  },
+);
 
 describe('nothing is done', () => {
   test('without a fresh signature of the integration', async () => {

@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { emailChannel } from '../../channels/email.ts';
 import type { SmtpRequest, SmtpResponse } from '../../domain/outbound.ts';
-import { deliveryId, maximalView, nowMs, openPolicy } from './views.ts';
+import { deliveryId, maximalView, nowMs, openPolicy, pageView } from './views.ts';
 
 const settings = { host: 'smtp.example.com', from: 'tocsin@example.com', to: ['ops@example.com', 'Dev <dev@example.com>'] };
 
@@ -118,4 +118,19 @@ test('an answer lost after DATA may be a duplicate', () => {
   const fault = { kind: 'fault', code: 'reset', detail: 'x', timings: { total: 1 } } as const;
   expect(open().classify({ ...fault, bytesWritten: true }, { nowMs })).toMatchObject({ outcome: 'retryable', possibleDuplicate: true });
   expect(open().classify({ ...fault, bytesWritten: false }, { nowMs })).toMatchObject({ outcome: 'retryable', possibleDuplicate: false });
+});
+
+test('a mail that follows another replies to it, in the same thread and under the same subject', () => {
+  const send = (replyTo: string | null) => {
+    const rendered = open().render(pageView({ replyTo, headline: 'Acknowledged by Åsa' }), { deliveryId, attempt: 1, nowMs });
+    if ('verdict' in rendered || rendered.request.kind !== 'smtp') throw new Error('nothing to send');
+    return rendered.request;
+  };
+  const [first, reply] = [send(null), send('dlv_01k6fthmg0fchsq20000000009')];
+  expect(first).toMatchObject({ inReplyTo: undefined });
+  expect(reply.inReplyTo).toBe('<dlv_01k6fthmg0fchsq20000000009@example.com>');
+  expect(reply.references).toBe(`${first.references} ${reply.inReplyTo}`);
+  expect(reply.subject).toBe(`Re: ${first.subject}`);
+  expect(reply.text).toMatch(/^\[HIGH\] .*\n\nAcknowledged by Åsa, policy Platform <critical>\n/);
+  expect(reply.html).toContain('Acknowledged by Åsa');
 });

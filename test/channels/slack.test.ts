@@ -1,9 +1,10 @@
-import { expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { slackChannel } from '../../channels/slack.ts';
+import { toWireId } from '../../domain/id.ts';
 import type { MessageView } from '../../domain/message.ts';
 import type { HttpResponse } from '../../domain/outbound.ts';
 import { openEgress } from '../egress/open-egress.ts';
-import { buildFullEvent, deliveryId, nowMs, viewOf } from './views.ts';
+import { buildFullEvent, deliveryId, nowMs, pageView, viewOf } from './views.ts';
 
 const webhookUrl = 'https://hooks.slack.com/services/T0/B0/X';
 
@@ -141,4 +142,32 @@ test('a rate limit keeps the place in the schedule and says how long', () => {
 
 test('ok that was cut off is not ok', () => {
   expect(open().classify({ ...answer(200, 'ok'), bodyTruncated: true }, { nowMs })).toMatchObject({ outcome: 'retryable' });
+});
+
+describe("below an escalation's message", () => {
+  const buttons = (part: Parameters<typeof pageView>[0]) => block(render(pageView(part)).payload, 'actions');
+  const [ack, resolve, snooze, escalate] = ['tocsin_ack', 'tocsin_resolve', 'tocsin_snooze_1h', 'tocsin_escalate'];
+  const id = 'esc_01k74z3d88fchsq20000000005';
+
+  test.each([
+    ['triggered', [ack, resolve, snooze, escalate]],
+    ['acknowledged', [resolve, snooze, escalate]],
+    ['exhausted', [ack, resolve, escalate]],
+  ] as const)('of one that is %s there are buttons for what there is to do: %j', (state, actions) => {
+    expect(buttons({ state })).toMatchObject({
+      block_id: `tocsin_${toWireId('delivery', deliveryId)}`,
+      elements: actions.map((action) => ({ type: 'button', action_id: action, value: action === escalate ? `${id}.1.2` : id })),
+    });
+  });
+
+  test('there is none when it is over, or when nobody would answer', () => {
+    expect(buttons({ state: 'resolved' })).toBeUndefined();
+    expect(buttons({ takesPresses: false })).toBeUndefined();
+    expect(block(render(viewOf(buildFullEvent())).payload, 'actions')).toBeUndefined();
+  });
+
+  test('its reader sees what it is before all else', () => {
+    const { payload } = render(pageView());
+    expect(payload.attachments[0].blocks[1]!.text!.text).toBe('*Tier 2 is paged*, policy Platform &lt;critical&gt;');
+  });
 });

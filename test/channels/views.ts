@@ -1,6 +1,6 @@
 import type { DestinationPolicy } from '../../domain/channel.ts';
 import type { AcceptedEvent } from '../../domain/event.ts';
-import { viewEvent, type MessageView } from '../../domain/message.ts';
+import { type EscalationPart, viewEvent, type MessageView } from '../../domain/message.ts';
 import type { Severity } from '../../domain/severity.ts';
 
 const eventId = '0199c9f1-b508-7b23-9b88-000000000001';
@@ -78,3 +78,20 @@ export const maximalView = (severity: Severity): MessageView => viewOf(buildFull
 
 /** Lets everything pass: for tests of rules that are not about addresses. */
 export const openPolicy: DestinationPolicy = { checkUrl: () => undefined, checkMailHost: () => undefined, allowsUrl: () => false };
+
+/** A view as an escalation's message has it. */
+export function pageView(part: Partial<EscalationPart> = {}): MessageView {
+  const escalation: EscalationPart = {
+    id: 'esc_01k74z3d88fchsq20000000005',
+    policy: 'Platform <critical>',
+    headline: 'Tier 2 is paged',
+    tier: 2,
+    round: 1,
+    state: 'triggered',
+    replyTo: null,
+    takesPresses: true,
+    acknowledgeUrl: null,
+    ...part,
+  };
+  return { ...maximalView('high'), escalation };
+}

@@ -3,8 +3,9 @@ import { userAgent } from '../../channels/user-agent.ts';
 import { buildWebhookRequest, type WebhookEndpoint } from '../../channels/webhook-request.ts';
 import { renderPingBody, webhookChannel } from '../../channels/webhook.ts';
 import { renderEventBody } from '../../domain/event-body.ts';
+import type { MessageView } from '../../domain/message.ts';
 import { formatAsymmetricKey, parseSecret, signPlain, signStandard, type SigningKey } from '../../domain/signature.ts';
-import { buildEvent, buildFullEvent, nowMs, openPolicy } from './views.ts';
+import { buildEvent, buildFullEvent, deliveryId, maximalView, nowMs, openPolicy, pageView } from './views.ts';
 
 function keyOf(text: string): SigningKey {
   const parsed = parseSecret(text);
@@ -144,4 +145,17 @@ test('settings of a webhook channel are refused with every fault at once', () =>
     ['headers/Host', 'custom', 'reserved_header'],
     ['headers/X-A', 'custom', 'invalid_header_value'],
   ]);
+});
+
+test("a channel's body tells of the escalation that sends it, and says so when there is none", () => {
+  const opened = webhookChannel.open({ url: 'https://receiver.example.com/' });
+  const escalationIn = (view: MessageView): unknown => {
+    if ('verdict' in opened) throw new Error(opened.verdict.detail);
+    const rendered = opened.render(view, { deliveryId, attempt: 1, nowMs });
+    if ('verdict' in rendered || rendered.request.kind !== 'http') throw new Error('nothing to send');
+    return (JSON.parse(Buffer.from(rendered.request.body).toString()) as Record<string, unknown>)['escalation'];
+  };
+  expect(escalationIn(maximalView('high'))).toBeNull();
+  const told = { id: 'esc_01k74z3d88fchsq20000000005', tier: 2, round: 1, state: 'acknowledged' };
+  expect(escalationIn(pageView({ state: 'acknowledged', acknowledgeUrl: 'https://tocsin.example.com/l/secret' }))).toEqual(told);
 });

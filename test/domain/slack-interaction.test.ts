@@ -1,6 +1,13 @@
 import { describe, expect, test } from '@jest/globals';
 import { newId, toWireId } from '../../domain/id.ts';
-import { isSignedBySlack, readSlackPress, slackCommand, type SlackPress, slackRequestId } from '../../domain/slack-interaction.ts';
+import {
+  isSignedBySlack,
+  readSlackPress,
+  slackBlockId,
+  slackCommand,
+  type SlackPress,
+  slackRequestId,
+} from '../../domain/slack-interaction.ts';
 
 /** The worked example of Slack's documentation. */
 const example = {
@@ -56,7 +63,8 @@ describe('a press', () => {
     messageTs: '1.2',
     actionTs: '3.4',
     responseUrl: 'https://hooks.slack.com/actions/x',
-    blocks: [],
+    deliveryId: null,
+    message: { text: null, blocks: [], attachment: null },
   };
 
   test('is read with the escalation, and the position where one is needed', () => {
@@ -65,8 +73,25 @@ describe('a press', () => {
       position: { round: 2, tier: 3 },
     });
     const blocks = [{ type: 'header' }, null, 'x'];
-    expect(readSlackPress(payload({}, { message: { blocks } }))).toMatchObject({ blocks: [{ type: 'header' }] });
+    expect(readSlackPress(payload({}, { message: { blocks } }))).toMatchObject({
+      message: { blocks: [{ type: 'header' }], attachment: null },
+    });
     expect(readSlackPress(payload({}, { response_url: undefined }))).toMatchObject({ responseUrl: null });
+  });
+
+  test('below a message of ours says which delivery that is, and what the message shows', () => {
+    const deliveryId = '01999fa8-d200-7b23-9b88-000000000004';
+    const blocks = [{ type: 'header' }];
+    const attachments = ['x', { color: '#fff' }, { color: '#D32F2F', fallback: 'Disk full', id: 1, blocks }];
+    const read = readSlackPress(
+      payload({ block_id: slackBlockId(deliveryId) }, { message: { text: 'Disk full', blocks: [], attachments } }),
+    );
+    expect(read).toMatchObject({
+      deliveryId,
+      message: { text: 'Disk full', blocks, attachment: { color: '#D32F2F', fallback: 'Disk full' } },
+    });
+    for (const other of ['a', 'tocsin_', `tocsin_${toWireId('event', uuid)}`])
+      expect(readSlackPress(payload({ block_id: other }))).toMatchObject({ deliveryId: null });
   });
 
   test('of something else is ignored, and one that lacks what it needs is malformed', () => {
@@ -90,7 +115,7 @@ describe('a press', () => {
 
   test('keeps its request id when it is told again, and no other press has it', () => {
     const requestId = slackRequestId(press);
-    expect(slackRequestId({ ...press, responseUrl: null, blocks: [{}] })).toBe(requestId);
+    expect(slackRequestId({ ...press, responseUrl: null, message: { text: 't', blocks: [{}], attachment: null } })).toBe(requestId);
     const others: Array<Partial<SlackPress>> = [
       { teamId: 'T2' },
       { userId: 'U2' },

@@ -80,7 +80,15 @@ describeWithTemporal('a tier whose pages reach nobody', () => {
       { tier: 2, reason: 'tier_unreachable', failingAt: null, pages: [{ state: 'delivered' }] },
     ]);
     const { data } = await tocsin.get(`/escalations/${id}/timeline`);
-    expect(data.map(({ kind }: Json) => kind)).toEqual(['opened', 'tier_fired', 'tier_unreachable', 'tier_fired', 'acknowledged']);
+    expect(data.map(({ kind }: Json) => kind)).toEqual([
+      'opened',
+      'tier_fired',
+      'delivery',
+      'tier_unreachable',
+      'tier_fired',
+      'delivery',
+      'acknowledged',
+    ]);
   });
 
   test('hands over at the second answer that only asks for later, and is tried on all the same', async () => {
