@@ -94,6 +94,25 @@ const settings = {
     value.integer(0, 65_535),
     'port of /healthz and /metrics of a worker process; absent = none',
   ),
+  watchdogEveryMs: setting('TOCSIN_WATCHDOG_EVERY', 'PT15S', value.durationMs(100, hour), 'how often the watchdog looks'),
+  watchdogNudgeMs: setting(
+    'TOCSIN_WATCHDOG_NUDGE',
+    'PT1M',
+    value.durationMs(100, hour),
+    'what is late by this is told to Temporal again by the watchdog',
+  ),
+  watchdogAlarmMs: setting(
+    'TOCSIN_WATCHDOG_ALARM',
+    'PT2M',
+    value.durationMs(100, 24 * hour),
+    'what is late by this is told to people by the watchdog itself',
+  ),
+  watchdogHeartbeatUrl: optional(
+    'TOCSIN_WATCHDOG_HEARTBEAT_URL',
+    value.url('http', 'https'),
+    'address that the watchdog posts to each minute in which nothing is late',
+    'secret',
+  ),
   instance: optional('TOCSIN_INSTANCE', value.text(), 'set by npm start: names the data directory whose only worker this process is'),
   logLevel: setting('TOCSIN_LOG_LEVEL', 'info', value.oneOf(logLevels), `least level that is logged: ${logLevels.join(', ')}`),
 };

@@ -93,6 +93,13 @@ export const loopSeconds = new Histogram({
   registers,
 });
 
+export const dueLatenessSeconds = new Gauge({
+  name: 'tocsin_due_lateness_seconds',
+  help: 'How late the oldest thing is that should have happened by now and did not, by kind; as the watchdog saw it last.',
+  labelNames: ['kind'] as const,
+  registers,
+});
+
 export const loopLagSeconds = new Gauge({
   name: 'tocsin_loop_lag_seconds',
   help: 'Age of the oldest thing a background loop has still to do; 0 when there is none.',

@@ -426,7 +426,7 @@ export function newGroup(
 }
 
 /** Through which destination a recipient is reached. */
-function routeOf(
+export function routeOf(
   { kind, id, userId }: Recipient,
   { pageMethods, senders, activeChannels }: EscalationConfiguration,
 ): Pick<PageRecord, 'destinationKind' | 'destinationId' | 'channelType'> | undefined {

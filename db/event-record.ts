@@ -59,7 +59,7 @@ export function unownedOf(organizationId: string, { event, deliveries }: IntakeR
 }
 
 /** Tocsin's own principal. */
-const system = { type: 'system', id: '00000000-0000-0000-0000-000000000000' };
+export const tocsin = { type: 'system', id: '00000000-0000-0000-0000-000000000000' };
 
 /**
  * Events that escalations make: for webhooks and rules. Nobody gets them in the app by default, for those whom they concern are told there by
@@ -68,39 +68,54 @@ const system = { type: 'system', id: '00000000-0000-0000-0000-000000000000' };
 export function recordOwnEvents(events: readonly OwnEvent[], organizationId: string, at: number, facts: RoutingFacts): IntakeRecord[] {
   return events.map((own) => {
     const event = ownEvent(own, organizationId, at);
-    const record = recordOf({ event, decisions: decide(event, facts, { change: 'occurred', muted: null }) }, system);
+    const record = recordOf({ event, decisions: decide(event, facts, { change: 'occurred', muted: null }) }, tocsin);
     // A page to a webhook sends this body, whether or not the webhook is subscribed.
     return { ...record, body: record.body ?? renderEventBody(event) };
   });
 }
 
 function ownEvent({ id, type, severity, escalationId, about }: OwnEvent, organizationId: string, at: number): AcceptedEvent {
-  const catalogued = findEventType(type)!;
   const escalation = toWireId('escalation', escalationId);
+  return {
+    ...eventOfTocsin(type, { id, organizationId, at }),
+    severity,
+    subject: about.subject,
+    projectId: about.projectId,
+    tenantId: about.tenantId,
+    environment: about.environment,
+    resource: { type: 'escalation', id: escalation },
+    data: JSON.stringify({ escalation_id: escalation, event_id: toWireId('event', about.eventId) }),
+    dedupKey: `auto:${escalation}`,
+  };
+}
+
+/** An event that Tocsin makes, of a type of the catalogue; to be filled in. Nobody gets it in the app unless `audience` says so. */
+export function eventOfTocsin(type: string, { id, organizationId, at }: { id: string; organizationId: string; at: number }): AcceptedEvent {
+  const { category, feed, effect, family, defaultSeverity, description } = findEventType(type)!;
   return {
     id,
     organizationId,
     type,
     postedType: type,
-    category: catalogued.category,
-    feed: catalogued.feed,
-    effect: catalogued.effect,
-    family: catalogued.family,
-    severity,
-    subject: about.subject,
+    category,
+    feed,
+    effect,
+    family,
+    severity: defaultSeverity,
+    subject: description,
     message: null,
     source: 'tocsin',
-    projectId: about.projectId,
-    tenantId: about.tenantId,
-    environment: about.environment,
+    projectId: null,
+    tenantId: null,
+    environment: null,
     gitCommitSha: null,
-    resource: { type: 'escalation', id: escalation },
+    resource: null,
     actor: null,
     labels: {},
     links: [],
-    data: JSON.stringify({ escalation_id: escalation, event_id: toWireId('event', about.eventId) }),
+    data: null,
     audience: [],
-    dedupKey: `auto:${escalation}`,
+    dedupKey: `auto:${toWireId('event', id)}`,
     groupKey: null,
     occurredAt: at,
     acceptedAt: at,

@@ -8,7 +8,7 @@ import { MemberEntity } from './entities/member.ts';
 import { SilenceEntity, type SilenceRow } from './entities/silence.ts';
 import { commitEscalationChange } from './escalation-change.ts';
 import { createEscalationSteps, type EscalationSteps, type StepOutcome, writeSteps } from './escalation-step.ts';
-import { recordOf, recordOwnEvents, unownedOf } from './event-record.ts';
+import { recordOf, recordOwnEvents, tocsin, unownedOf } from './event-record.ts';
 import { findGroups, lockGroups, readGroups, type StoredGroup } from './queries/escalation-group.ts';
 import { insertIntake, type IntakeRecord } from './queries/intake.ts';
 import { acceptedEventOf } from './queries/message.ts';
@@ -182,7 +182,7 @@ async function release(
       continue;
     }
     const decided = decideUnmuted(event, known.routing, { at: now, muted: mutingOf(steps, groups, problemId) });
-    records.push({ ...recordOf({ event, decisions: decided }, system), again: { at: now, decisionsBefore: decisions } });
+    records.push({ ...recordOf({ event, decisions: decided }, tocsin), again: { at: now, decisionsBefore: decisions } });
   }
   const own = recordOwnEvents(steps.ownEvents(), organizationId, now, known.routing);
   if (records.length + own.length > 0) await insertIntake(organizationId, [...records, ...own]).execute(em.getKysely());
@@ -190,8 +190,6 @@ async function release(
   const { deliveries, changed } = await writeSteps(em, steps, { own: entryIds.slice(records.length), ofCommand: () => null });
   return { changed, deliveries: [...deliveries, ...[...records, ...own].flatMap((record) => unownedOf(organizationId, record))] };
 }
-
-const system = { type: 'system', id: '00000000-0000-0000-0000-000000000000' };
 
 /** A cooldown or a snooze that the problem came into hides it for longer. */
 function mutingOf(steps: EscalationSteps, groups: readonly StoredGroup[], problemId: string): Muting | null {

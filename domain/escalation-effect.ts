@@ -132,4 +132,6 @@ export type TimelineKind =
   | 'exhausted'
   | 'resolved'
   | 'noop'
-  | 'refused';
+  | 'refused'
+  /** Nothing happened when it was due, and the watchdog told somebody. */
+  | 'watchdog';

@@ -60,7 +60,7 @@ export interface MessageView {
 }
 
 /** Why an escalation sends a message: the only kinds that call somebody are the first two. */
-export const messagePurposes = ['page', 'fallback', 'reminder', 'escalation_update'] as const;
+export const messagePurposes = ['page', 'fallback', 'reminder', 'escalation_update', 'watchdog'] as const;
 export type MessagePurpose = (typeof messagePurposes)[number];
 
 export interface EscalationPart {

@@ -73,7 +73,7 @@ export function provideFirstApiKey(dataDir: string): { key: string; pending: boo
   return { key: readFileSync(file, 'utf8').trim(), pending, forget: () => rmSync(file, { force: true }) };
 }
 
-export type ProcessName = 'main' | 'postgres' | 'temporal' | 'app';
+export type ProcessName = 'main' | 'postgres' | 'temporal' | 'app' | 'watchdog';
 export type Processes = { readonly [Name in ProcessName]?: ProcessIdentity | undefined };
 
 /** Notes who runs, for the next start. */
@@ -87,8 +87,9 @@ export function recordProcesses(dataDir: string, processes: Processes): void {
  * answers in are ending too.
  */
 export async function endLeftoverProcesses(dataDir: string): Promise<void> {
-  const { app, temporal } = readProcesses(dataDir);
+  const { app, temporal, watchdog } = readProcesses(dataDir);
   await Promise.all([
+    watchdog === undefined ? undefined : endProcess(watchdog, 'SIGTERM', 2000),
     app === undefined ? undefined : endProcess(app, 'SIGTERM', 2000),
     temporal === undefined ? undefined : endProcess(temporal, 'SIGTERM', 3000),
   ]);

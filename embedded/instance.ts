@@ -41,6 +41,8 @@ export type Instance = {
   readonly hurry: () => void;
 };
 
+const watchdogFile = join(import.meta.dirname, '../watchdog/main.ts');
+
 export function createInstance({ config, env, announcer, terminal, appFile }: InstanceOptions): Instance {
   const { dataDir } = config;
   const readyFile = join(dataDir, 'ready.json');
@@ -48,6 +50,7 @@ export function createInstance({ config, env, announcer, terminal, appFile }: In
   let postgres: Provided<{ databaseUrl: string }> | undefined;
   let temporal: Provided<TemporalFacts> | undefined;
   let app: Kept<AppProcess> | undefined;
+  let watchdog: Kept<AppProcess> | undefined;
 
   return {
     async start() {
@@ -73,28 +76,38 @@ export function createInstance({ config, env, announcer, terminal, appFile }: In
       const appEnvironment = composeEnvironment(apiPort);
       const firstKey = config.bootstrapKey === undefined ? provideFirstApiKey(dataDir) : undefined;
       const { created } = await runMigrations({ ...appEnvironment, TOCSIN_BOOTSTRAP_KEY: config.bootstrapKey ?? firstKey?.key }, output);
-      app = await keepRunning({
-        name: 'api and worker',
-        start: (previous, signal) =>
-          startApp({
-            file: appFile,
-            env: appEnvironment,
-            stdout: output,
-            stderr: output,
-            signal,
-            readyTimeoutMs: previous === undefined ? 90_000 : undefined,
-          }),
-        onRestart: record,
-        log,
-      });
+      await Promise.all([
+        keepRunning<AppProcess>({
+          name: 'api and worker',
+          start: (previous, signal) =>
+            startApp({
+              file: appFile,
+              env: appEnvironment,
+              stdout: output,
+              stderr: output,
+              signal,
+              readyTimeoutMs: previous === undefined ? 90_000 : undefined,
+            }),
+          onRestart: record,
+          log,
+        }).then((kept) => (app = kept)),
+        // It watches the app from outside, so it must not share its fate.
+        keepRunning<AppProcess>({
+          name: 'watchdog',
+          start: (_previous, signal) =>
+            startApp({ file: watchdogFile, env: appEnvironment, stdout: output, stderr: output, signal, readyTimeoutMs: 90_000 }),
+          onRestart: record,
+          log,
+        }).then((kept) => (watchdog = kept)),
+      ]);
       record();
-      const { apiUrl } = app.current();
+      const { apiUrl } = app!.current();
       const apiKey = created || firstKey?.pending === true ? firstKey?.key : undefined;
       announcer.ready({ apiUrl, docsUrl: docsOf(apiUrl), temporalUiUrl: temporal?.facts.uiUrl, dataDir, apiKey });
       firstKey?.forget();
     },
     async stop() {
-      await app?.stop();
+      await Promise.all([app?.stop(), watchdog?.stop()]);
       await temporal?.stop();
       await postgres?.stop();
       if (lock === undefined) return;
@@ -102,13 +115,22 @@ export function createInstance({ config, env, announcer, terminal, appFile }: In
       rmSync(join(dataDir, 'processes.json'), { force: true });
       lock.release();
     },
-    hurry: () => app?.current().kill(),
+    hurry: () => {
+      app?.current().kill();
+      watchdog?.current().kill();
+    },
   };
 
   /** Notes who runs now: for the next start, should this one be killed, and for the operator. */
   function record(): void {
     const main = identify(process.pid);
-    const processes = { main, postgres: postgres?.identity(), temporal: temporal?.identity(), app: app?.current().identity };
+    const processes = {
+      main,
+      postgres: postgres?.identity(),
+      temporal: temporal?.identity(),
+      app: app?.current().identity,
+      watchdog: watchdog?.current().identity,
+    };
     recordProcesses(dataDir, processes);
     if (app === undefined || postgres === undefined || temporal === undefined) return;
     const { apiUrl, identity } = app.current();
@@ -125,6 +147,7 @@ export function createInstance({ config, env, announcer, terminal, appFile }: In
         temporal: processes.temporal?.pid,
         api: identity.pid,
         worker: identity.pid,
+        watchdog: watchdog?.current().identity.pid,
       },
     };
     writeWhole(readyFile, `${JSON.stringify(ready, null, 2)}\n`);

@@ -42,6 +42,8 @@ const forbidden: Array<readonly [file: string, line: string, advice: RegExp]> = 
   ['temporal/relay.ts', `import { x } from '../egress/http.ts'`, /sending belongs in activities/],
   ['embedded/start.ts', `import { x } from '../domain/rule.ts'`, /decides nothing/],
   ['embedded/start.ts', `import { x } from '../db/tenant.ts'`, /may migrate and seed/],
+  ['watchdog/watchdog.ts', `import { x } from '../api/app.ts'`, /belongs in domain/],
+  ['watchdog/watchdog.ts', `import { x } from '../workflows/messages.ts'`, /from outside/],
   ['bin/verify.ts', `import { x } from '../db/tenant.ts'`, /stands on domain\/audit alone/],
   ['bin/verify.ts', `import { x } from '../domain/rule.ts'`, /stands on domain\/audit alone/],
 ];

@@ -9,6 +9,7 @@ export class Migration0005Escalation extends Migration {
     this.createSilenced();
     this.createEscalations();
     this.createLinkTokens();
+    this.createWatchdog();
     for (const table of tenantTables) this.addSql(ownRows(table));
     // Who is paged depends on them, and intake pages with what it knows.
     for (const table of ['schedule', 'schedule_override', 'contact_method']) {
@@ -251,6 +252,40 @@ export class Migration0005Escalation extends Migration {
     `);
   }
 
+  /** What the watchdog has raised an alarm about. */
+  private createWatchdog(): void {
+    this.addSql(`
+      -- From when something was overdue for too long until nothing is.
+      create table watchdog_episode (
+        org_id uuid not null references organization (id),
+        event_id uuid not null,
+        began_at timestamptz(3) not null,
+        ended_at timestamptz(3),
+        primary key (org_id, event_id)
+      );
+      create unique index watchdog_episode_open on watchdog_episode (org_id) where ended_at is null;
+
+      -- One message to one recipient about one instant that an escalation is late for.
+      create table watchdog_alarm (
+        org_id uuid not null references organization (id),
+        id uuid not null,
+        escalation_id uuid not null,
+        due_at timestamptz(3) not null,
+        -- nobody: there is no one to tell
+        recipient_kind text not null check (recipient_kind in ('contact', 'channel', 'webhook', 'fallback_email', 'nobody')),
+        recipient_id uuid not null,
+        attempts int not null default 0,
+        next_at timestamptz(3),
+        sent_at timestamptz(3),
+        primary key (org_id, id)
+      );
+      create unique index watchdog_alarm_once on watchdog_alarm (org_id, escalation_id, due_at, recipient_kind, recipient_id);
+      create index watchdog_alarm_unsent on watchdog_alarm (next_at) where next_at is not null;
+    `);
+    for (const table of ['watchdog_episode', 'watchdog_alarm'])
+      this.addSql(`create policy relay on ${table} to tocsin_relay using (true); grant select on ${table} to tocsin_relay;`);
+  }
+
   /** Links with which a person who was paged acknowledges without signing in. The rows hold no token: it is computed from them. */
   private createLinkTokens(): void {
     this.addSql(`
@@ -292,6 +327,8 @@ const tenantTables = [
   'escalation_timeline',
   'escalation_command',
   'link_token',
+  'watchdog_episode',
+  'watchdog_alarm',
 ];
 
 const ownRows = (table: string): string => `

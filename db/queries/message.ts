@@ -21,6 +21,13 @@ export async function readMessage(em: EntityManager, organizationId: string, eve
   });
 }
 
+/** What webhooks get of an event. @throws Error when it was accepted without one, or is gone */
+export async function eventBodyOf(em: EntityManager, organizationId: string, eventId: string): Promise<Buffer> {
+  const { body } = await em.findOneOrFail(EventEntity, { orgId: organizationId, id: eventId }, { populate: ['body'] });
+  if (!body) throw new Error(`Event ${eventId} has no body.`);
+  return Buffer.from(body);
+}
+
 /** The event as routing and rendering see it. */
 export function acceptedEventOf(row: EventRow): AcceptedEvent {
   const type = findEventType(row.type);

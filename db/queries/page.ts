@@ -94,6 +94,11 @@ function describePage(
   purpose: PageMark['purpose'],
   { tier, round }: { tier: number; round: number },
 ): { headline: string; state: EscalationStatus } {
+  if (purpose === 'watchdog')
+    return {
+      headline: `What should have followed tier ${tier} is late: Tocsin itself may be down, and tells you by another way`,
+      state: 'triggered',
+    };
   if (purpose === 'fallback') return { headline: 'Nobody has acknowledged: you are told as the last resort', state: 'exhausted' };
   return { headline: round === 1 ? `Tier ${tier} is paged` : `Tier ${tier} is paged, round ${round}`, state: 'triggered' };
 }

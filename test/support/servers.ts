@@ -69,7 +69,8 @@ async function ask<T>(method: string, path: string): Promise<T> {
   const socketPath = process.env['TOCSIN_TEST_BROKER'];
   if (socketPath === undefined) throw new Error('The test servers are missing: run this file with npm test.');
   const { statusCode, body } = await new Promise<{ statusCode: number | undefined; body: string }>((resolve, reject) => {
-    const call = request({ socketPath, method, path }, (response) => {
+    // A connection of its own: one that was kept may be closed by the broker just as it is used again.
+    const call = request({ socketPath, method, path, agent: false }, (response) => {
       let body = '';
       response.setEncoding('utf8').on('data', (text: string) => (body += text));
       response.once('end', () => resolve({ statusCode: response.statusCode, body }));
