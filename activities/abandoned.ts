@@ -7,6 +7,7 @@ import type { UnfinishedAttempt } from '../db/queries/relay.ts';
 import { inOrganization } from '../db/tenant.ts';
 import { interruptedAttempt, isPageFailing, settleAttempt } from '../domain/delivery.ts';
 import { jitterFraction } from '../domain/hash.ts';
+import { isCall } from '../domain/message.ts';
 import { pagePolicy, type RetryConfiguration } from '../domain/retry.ts';
 import type { Logger } from '../log.ts';
 import type { UnownedDelivery } from '../db/queries/unowned.ts';
@@ -49,7 +50,7 @@ export function createAbandonedCloser({ orm, destinations, retry, log }: Abandon
         const settlement = settleAttempt({
           progress: { ...delivery, acceptedAtMs: delivery.createdAt },
           result: interruptedAttempt,
-          policy: delivery.page === null ? policy.retryPolicy : pagePolicy(destination.kind, policy.retryPolicy),
+          policy: isCall(delivery.page?.purpose ?? null) ? pagePolicy(destination.kind, policy.retryPolicy) : policy.retryPolicy,
           configuration: retry,
           u: jitterFraction(runId, delivery.attempt),
           nowMs: now,

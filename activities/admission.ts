@@ -5,8 +5,8 @@
 export interface Admission {
   /** A run that would only wait belongs in the slow lane, where waiting costs nobody else a slot. */
   admitsFast(): boolean;
-  /** Runs `send` when there is room, in the order of the calls. */
-  run<T extends { slow: boolean; durationMs: number }>(send: () => Promise<T>): Promise<T>;
+  /** Runs `send` when there is room, in the order of the calls; what is `urgent` goes before what waits. */
+  run<T extends { slow: boolean; durationMs: number }>(send: () => Promise<T>, urgent?: boolean): Promise<T>;
   isIdle(): boolean;
 }
 
@@ -40,9 +40,9 @@ export function createAdmission(limit: () => number, now: () => number): Admissi
 
   return {
     admitsFast: () => window > 1 || inFlight === 0,
-    async run(send) {
+    async run(send, urgent = false) {
       if (inFlight < Math.min(window, limit()) && waiting.length === 0) inFlight += 1;
-      else await new Promise<void>((resolve) => waiting.push(resolve));
+      else await new Promise<void>((resolve) => (urgent ? waiting.unshift(resolve) : waiting.push(resolve)));
       try {
         const answer = await send();
         learn(answer);

@@ -5,6 +5,7 @@ import { appendAudit } from '../db/audit-log.ts';
 import { inOrganization } from '../db/tenant.ts';
 import { describeFailure, isPageFailing, settleAttempt, type DeliveryState, type SettleInput } from '../domain/delivery.ts';
 import { jitterFraction } from '../domain/hash.ts';
+import { isCall } from '../domain/message.ts';
 import { pagePolicy } from '../domain/retry.ts';
 import type { AttemptAnswer, DeliverInput, DeliverResult, RunState } from '../workflows/messages.ts';
 import { createAdmission, type Admission } from './admission.ts';
@@ -100,10 +101,12 @@ export function createDeliveryActivities(deps: DeliveryDependencies) {
     try {
       await Promise.all(
         begun.map(async (member) => {
-          const sent = await admission.run(async () =>
-            Date.now() - begunAt > sendWithinMs[input.lane]
-              ? { slow: false, durationMs: 0, attempt: undefined }
-              : sendAttempt(deps, destination, { ...member, providerRef: member.providerRef ?? undefined }),
+          const sent = await admission.run(
+            async () =>
+              Date.now() - begunAt > sendWithinMs[input.lane]
+                ? { slow: false, durationMs: 0, attempt: undefined }
+                : sendAttempt(deps, destination, { ...member, providerRef: member.providerRef ?? undefined }),
+            isCall(member.page?.purpose ?? null),
           );
           unrecorded.push(recordOf(input, destination, member, sent.attempt));
         }),
@@ -128,7 +131,7 @@ export function createDeliveryActivities(deps: DeliveryDependencies) {
     const settlement = settleAttempt({
       progress: { ...member, acceptedAtMs: member.createdAt },
       result,
-      policy: member.page === null ? destination.retryPolicy : pagePolicy(destination.kind, destination.retryPolicy),
+      policy: isCall(member.page?.purpose ?? null) ? pagePolicy(destination.kind, destination.retryPolicy) : destination.retryPolicy,
       configuration: deps.retry,
       u: jitterFraction(input.runId, member.attempt),
       nowMs: finishedAt,

@@ -208,10 +208,14 @@ function openChannel(box: SecretBox, row: ChannelRow, { view: eventView, page: r
     redact: createRedactor(opened.secrets),
     async build({ eventId, deliveryId, attempt, nowMs, providerRef, page, view = async () => eventView(eventId) }) {
       const context = { deliveryId, attempt, nowMs, providerRef };
-      if (page === undefined || page === null) return opened.render(await view(), context);
-      const told = await readPageOf(eventId, page);
-      const personal = told.address === null ? opened : open(told.address);
-      return 'verdict' in personal ? personal : personal.render(told.view, context);
+      try {
+        if (page === undefined || page === null) return opened.render(await view(), context);
+        const told = await readPageOf(eventId, page);
+        const personal = told.address === null ? opened : open(told.address);
+        return 'verdict' in personal ? personal : personal.render(told.view, context);
+      } catch (error) {
+        return { verdict: notRendered(error) };
+      }
     },
     classify: (response, context) => opened.classify(response, context),
   };
@@ -223,6 +227,15 @@ function openSecrets(box: SecretBox, row: ChannelRow): Record<string, unknown> {
 
 function brokenDestination(common: Omit<Destination, 'redact' | 'broken' | 'build' | 'classify'>, verdict: Classification): Destination {
   return { ...common, broken: true, redact: (text) => text, build: async () => ({ verdict }), classify: () => verdict };
+}
+
+/**
+ * What a message says could not be read, or put into its form: thrown instead, it would keep the attempt open until somebody gives it up, and a
+ * page must not wait for that. It is tried again at once; what fails for good has the next tier paged.
+ */
+function notRendered(error: unknown): Classification {
+  const detail = error instanceof Error ? error.message : String(error);
+  return { outcome: 'retryable', errorCode: 'render_failed', detail, sparesSchedule: true };
 }
 
 /** A secret that does not open is a reason to try again: the operator may restore the key. */

@@ -65,6 +65,7 @@ function toChanged(row: DeliveryRow): ChangedDelivery {
     channelType: row.channelType,
     eventType: row.eventType,
     runSeq: row.runSeq,
+    purpose: row.purpose ?? null,
     runId: row.runId ?? null,
   };
 }

@@ -391,8 +391,8 @@ export function createEscalationSteps({
     updates: () =>
       updates.length === 0 ? [] : [insertUpdates(organizationId, finishedUpdates(), { pagesOfNow: pages.map(({ id }) => id), at })],
     outcome: () => ({
-      deliveries: finishedPages().flatMap(({ id, destinationKind, destinationId, channelType, eventType, cancelledBy }) =>
-        cancelledBy === null ? [{ id, organizationId, destinationKind, destinationId, channelType, eventType, runSeq: 0 }] : [],
+      deliveries: finishedPages().flatMap(({ id, destinationKind, destinationId, channelType, eventType, purpose, cancelledBy }) =>
+        cancelledBy === null ? [{ id, organizationId, destinationKind, destinationId, channelType, eventType, purpose, runSeq: 0 }] : [],
       ),
       changed: [...escalations.values()].map(({ id, policyId, version }) => ({ organizationId, escalationId: id, policyId, version })),
     }),

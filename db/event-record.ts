@@ -55,6 +55,7 @@ export function unownedOf(organizationId: string, { event, deliveries }: IntakeR
       channelType,
       eventType: event.type,
       runSeq: 0,
+      purpose: null,
     }));
 }
 

@@ -59,9 +59,14 @@ export interface MessageView {
   readonly escalation: EscalationPart | null;
 }
 
-/** Why an escalation sends a message: the only kinds that call somebody are the first two. */
+/** Why an escalation sends a message. */
 export const messagePurposes = ['page', 'fallback', 'reminder', 'escalation_update', 'watchdog'] as const;
 export type MessagePurpose = (typeof messagePurposes)[number];
+
+/** Whether the message calls somebody: it goes before all others, alone, and does not wait for a schedule that is made for news. */
+export function isCall(purpose: MessagePurpose | null): boolean {
+  return purpose !== null && purpose !== 'escalation_update';
+}
 
 export interface EscalationPart {
   readonly id: string;

@@ -58,7 +58,16 @@ const attemptOverdueMs = 5_000;
 const lostEveryRounds = 10;
 const describeDeadlineMs = 2_000;
 const expiredKeysEveryRounds = 60;
-const limits = { unowned: 5_000, overdue: 20, abandoned: 1_000, unseen: 1_000, failing: 200, silences: 100, updates: 1_000 } as const;
+const limits = {
+  calls: 500,
+  unowned: 5_000,
+  overdue: 20,
+  abandoned: 1_000,
+  unseen: 1_000,
+  failing: 200,
+  silences: 100,
+  updates: 1_000,
+} as const;
 
 /**
  * Makes true what the rows say. PostgreSQL holds the work, Temporal the clocks; whatever a crash, an outage or an operator's terminate left
@@ -73,10 +82,13 @@ export function startRelay(options: RelayOptions): Relay {
   let round: Promise<void> = Promise.resolve();
 
   const startUnowned = async (): Promise<number> => {
+    const calls = await findUnowned(orm.em.fork(), { afterMs: unownedAfterMs, limit: limits.calls, calls: true });
+    starter.offer(calls);
     // What this process has not yet offered to Temporal is waiting here, not lost.
-    if (starter.load().waiting > 0) return 0;
-    const unowned = await findUnowned(orm.em.fork(), { afterMs: unownedAfterMs, limit: limits.unowned });
-    starter.offer(unowned);
+    if (starter.load().waiting > calls.length) return calls.length;
+    const known = new Set(calls.map(({ id }) => id));
+    const unowned = await findUnowned(orm.em.fork(), { afterMs: unownedAfterMs, limit: limits.unowned, calls: false });
+    starter.offer(unowned.filter(({ id }) => !known.has(id)));
     return unowned.length;
   };
 

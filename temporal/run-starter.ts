@@ -7,6 +7,7 @@ import { pipelineInOrganization } from '../db/pipeline.ts';
 import { inOrganization } from '../db/tenant.ts';
 import { formatRunId } from '../domain/run.ts';
 import { toWireId } from '../domain/id.ts';
+import { isCall } from '../domain/message.ts';
 import { runSize, runStartsTotal } from '../metrics.ts';
 import { type DeliverInput, searchAttributes, taskQueues, workflowIds, workflowTypes } from '../workflows/messages.ts';
 import type { TemporalClient } from './connection.ts';
@@ -43,13 +44,15 @@ const pauseAfterFailureMs = 1_000;
 
 /**
  * Starts runs: group commit for workflows. A destination has one start in flight; what piles up for it meanwhile goes out as its next run.
- * At low load every delivery is a run of its own at once; nothing waits to fill one. (One start in flight makes the largest groups and the
+ * At low load every delivery is a run of its own at once; nothing waits to fill one. Whoever calls somebody goes before all others, and alone:
+ * nothing that it is grouped with can hold it up. (One start in flight makes the largest groups and the
  * shortest latency: three were measured slower.)
  */
 export function createRunStarter(options: RunStarterOptions): RunStarter {
   const { orm, maxRunSize } = options;
   // Insertion order is the turn: a destination that started goes to the back.
   const queues = new Map<string, UnownedDelivery[]>();
+  const calls = new Map<string, UnownedDelivery>();
   const starting = new Set<string>();
   const underWay = new Set<Promise<void>>();
   const held = new Map<string, { runId: string; release: () => void }>();
@@ -58,6 +61,12 @@ export function createRunStarter(options: RunStarterOptions): RunStarter {
   let stopped = false;
 
   const pump = (): void => {
+    for (const [id, call] of calls) {
+      if (underWay.size >= maxStarting || stopped) return;
+      calls.delete(id);
+      waiting -= 1;
+      track(start([call]));
+    }
     for (const [destinationId, queue] of queues) {
       if (underWay.size >= maxStarting || stopped) return;
       if (starting.has(destinationId)) continue;
@@ -67,13 +76,16 @@ export function createRunStarter(options: RunStarterOptions): RunStarter {
       if (queue.length > 0) queues.set(destinationId, queue);
       // Strictly one delivery per workflow has nothing to gather: then a destination may use every start.
       if (maxRunSize > 1) starting.add(destinationId);
-      const done = start(members).finally(() => {
-        starting.delete(destinationId);
-        underWay.delete(done);
-        pump();
-      });
-      underWay.add(done);
+      track(start(members).finally(() => starting.delete(destinationId)));
     }
+  };
+
+  const track = (started: Promise<void>): void => {
+    const done = started.finally(() => {
+      underWay.delete(done);
+      pump();
+    });
+    underWay.add(done);
   };
 
   const start = async (members: UnownedDelivery[]): Promise<void> => {
@@ -96,6 +108,7 @@ export function createRunStarter(options: RunStarterOptions): RunStarter {
       runStartsTotal.inc({ how: 'failed' });
       pausedUntil = Date.now() + pauseAfterFailureMs;
       queues.clear();
+      calls.clear();
       waiting = 0;
       options.onFailed?.(error);
     }
@@ -139,6 +152,11 @@ export function createRunStarter(options: RunStarterOptions): RunStarter {
       if (stopped || Date.now() < pausedUntil) return;
       for (const delivery of deliveries) {
         if (waiting >= maxWaiting) break;
+        if (isCall(delivery.purpose)) {
+          if (!calls.has(delivery.id)) waiting += 1;
+          calls.set(delivery.id, delivery);
+          continue;
+        }
         const queue = queues.get(delivery.destinationId);
         if (queue === undefined) queues.set(delivery.destinationId, [delivery]);
         else queue.push(delivery);
@@ -157,6 +175,12 @@ export function createRunStarter(options: RunStarterOptions): RunStarter {
       await Promise.allSettled(underWay);
     },
   };
+}
+
+/** Of Temporal's 1 (first) to 5 for all tasks of a run. */
+function priorityOf(members: readonly UnownedDelivery[]): number {
+  if (members.some(({ purpose }) => isCall(purpose))) return 1;
+  return members.every(({ purpose }) => purpose === 'escalation_update') ? 4 : 3;
 }
 
 function firstRunId({ id, runSeq }: UnownedDelivery): string {
@@ -190,6 +214,7 @@ async function startWorkflow(
         workflowIdConflictPolicy: WorkflowIdConflictPolicy.USE_EXISTING,
         // A worker that dies in a local activity is replaced when this runs out.
         workflowTaskTimeout: '4s',
+        priority: { priorityKey: priorityOf(members), fairnessKey: organizationId },
         requestEagerStart: temporal.eager,
         args: [input],
         typedSearchAttributes: attributes,

@@ -245,6 +245,8 @@ export class Migration0005Escalation extends Migration {
       create index delivery_update on delivery (org_id, update_of) where update_of is not null and finished_at is null;
       create unique index delivery_page on delivery (org_id, escalation_id, firing, coalesce(contact_method_id, destination_id))
         where firing is not null;
+      -- Whoever is called does not wait behind news that an outage has piled up.
+      create index delivery_call_due on delivery (next_attempt_at) where purpose <> 'escalation_update' and finished_at is null;
       create index delivery_escalation on delivery (org_id, escalation_id) where escalation_id is not null;
       -- Since when it was clear that a page reaches nobody soon, and whether its escalation has taken notice.
       alter table delivery add column failing_at timestamptz(3), add column failing_seen boolean not null default false;

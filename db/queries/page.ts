@@ -6,8 +6,8 @@ import { problemKey } from '../../domain/hash.ts';
 import { toWireId } from '../../domain/id.ts';
 import type { EscalationPart, MessageView } from '../../domain/message.ts';
 import { ContactMethodEntity } from '../entities/contact-method.ts';
-import type { SecretBox } from '../secrets.ts';
-import { renderToken, takeLinkToken } from './link-token.ts';
+import { type SecretBox, SecretUnavailableError } from '../secrets.ts';
+import { type LinkTokenRow, renderToken, takeLinkToken } from './link-token.ts';
 import { readMessage } from './message.ts';
 import type { PageMark } from './run.ts';
 
@@ -62,12 +62,22 @@ export async function readPage(
     contact === null || firing === null
       ? undefined
       : await takeLinkToken(em, organizationId, { escalationId, firing, userId: contact.userId }, secrets);
-  const acknowledgeUrl = link === undefined ? null : `${publicUrl}/l/${renderToken(link, secrets)}`;
+  const acknowledgeUrl = link === undefined ? null : renderLink(publicUrl, link, secrets);
   const threadKey = problemKey(organizationId, `esc:${escalationId}`);
   return {
     view: { ...view, threadKey, escalation: { ...partOf(escalation, mark), acknowledgeUrl } },
     address: contact?.address ?? null,
   };
+}
+
+/** Without its key a page goes out without the link rather than not at all. */
+function renderLink(publicUrl: string, link: LinkTokenRow, secrets: SecretBox): string | null {
+  try {
+    return `${publicUrl}/l/${renderToken(link, secrets)}`;
+  } catch (error) {
+    if (error instanceof SecretUnavailableError) return null;
+    throw error;
+  }
 }
 
 function partOf(

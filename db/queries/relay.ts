@@ -4,12 +4,15 @@ import { unownedColumns, type UnownedDelivery } from './unowned.ts';
 
 /** What the relay looks for, in all organizations; run as `tocsin_relay`. Instants are the database's own clock. */
 
-/** Due deliveries that no run owns, oldest first: a crash or an outage left them unstarted. */
-export async function findUnowned(em: EntityManager, { afterMs, limit }: { afterMs: number; limit: number }): Promise<UnownedDelivery[]> {
+/** Due deliveries that no run owns, oldest first: a crash or an outage left them unstarted. `calls`: only what calls somebody, which goes before. */
+export async function findUnowned(
+  em: EntityManager,
+  { afterMs, limit, calls }: { afterMs: number; limit: number; calls: boolean },
+): Promise<UnownedDelivery[]> {
   const { rows } = await sql<UnownedDelivery>`
     select ${unownedColumns} from delivery d
       where d.finished_at is null and d.run_id is null and d.next_attempt_at < now() - make_interval(secs => ${afterMs / 1_000})
-        and d.state in ('pending', 'retrying')
+        and d.state in ('pending', 'retrying') ${calls ? sql`and d.purpose <> 'escalation_update'` : sql``}
       order by d.next_attempt_at limit ${limit}
   `.execute(em.getKysely());
   return rows;

@@ -90,3 +90,23 @@ test('a send that throws gives its slot back', async () => {
   }
   expect(admission.admitsFast()).toBe(true);
 });
+
+test('what is urgent is sent before what waits for the same destination', async () => {
+  const admission = createAdmission(
+    () => 1,
+    () => 0,
+  );
+  const order: string[] = [];
+  const gate = Promise.withResolvers<void>();
+  const send = async (name: string, urgent?: boolean) =>
+    admission.run(async () => {
+      order.push(name);
+      await gate.promise;
+      return { slow: false, durationMs: 1 };
+    }, urgent);
+  const all = [send('first'), send('news'), send('more news'), send('page', true)];
+  await turn();
+  gate.resolve();
+  await Promise.all(all);
+  expect(order).toEqual(['first', 'page', 'news', 'more news']);
+});

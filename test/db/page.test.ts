@@ -1,6 +1,8 @@
+import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { readPage } from '../../db/queries/page.ts';
 import type { PageMark } from '../../db/queries/run.ts';
+import { createSecretBox, type SecretBox } from '../../db/secrets.ts';
 import { inOrganization } from '../../db/tenant.ts';
 import type { EscalationNews } from '../../domain/escalation-news.ts';
 import { fromWireId, newId, toWireId } from '../../domain/id.ts';
@@ -83,4 +85,30 @@ test('presses are taken where an active Slack integration is for this channel, o
   expect((await view({}, otherId)).escalation!.takesPresses).toBe(true);
   await api.request('DELETE', `/integrations/${integration['id']}`, { key: ours.key });
   expect((await view({}, otherId)).escalation!.takesPresses).toBe(false);
+});
+
+test("a page carries its reader's link, and goes out without it rather than not at all when the key is gone", async () => {
+  const settings = { host: 'mail.example.com', from: 'tocsin@example.com' };
+  const sender = await api.request('POST', '/channels', { key: ours.key, body: { name: 'sender', type: 'email', settings } });
+  await api.request('PATCH', '/organization', { key: ours.key, body: { settings: { senderChannels: { email: sender.body['id'] } } } });
+  const { id: member } = await api.buildMember(ours, 'operator');
+  const paging = await createStage(api).openEscalation(ours, {
+    policy: { tiers: [{ targets: [{ kind: 'user', id: toWireId('user', member) }] }] },
+  });
+  const [{ pages }] = (await paging.read())['firings'];
+  const contactMethodId = fromWireId('contact_method', pages[0].recipient.id)!;
+  const linkBy = async (secrets: SecretBox) => {
+    const told = await inOrganization(api.orm, ours.id, async (em) =>
+      readPage(em, ours.id, {
+        eventId: fromWireId('event', paging.eventId)!,
+        mark: { escalationId: paging.uuid, firing: 1, purpose: 'page', contactMethodId, updateOf: null, news: null },
+        channelId,
+        publicUrl: api.url,
+        secrets,
+      }),
+    );
+    return told.view.escalation!.acknowledgeUrl;
+  };
+  expect(await linkBy(api.deps.secrets)).toMatch(/\/l\/[A-Za-z0-9_-]+$/);
+  expect(await linkBy(createSecretBox([{ id: 'another', key: randomBytes(32) }]))).toBeNull();
 });

@@ -110,6 +110,20 @@ describeWithTemporal('a tier whose pages reach nobody', () => {
     expect((await read(id))['firings'][0]).toMatchObject({ failingAt: expect.any(String), pages: [{ state: 'retrying' }] });
   });
 
+  test('hands over when the channel of its page is switched off', async () => {
+    const path = '/off';
+    tocsin.receiver.script(path, [503]);
+    const retryPolicy = { kind: 'custom', delaysSeconds: [0, 2] };
+    const settings = { url: tocsin.receiver.url(path) };
+    const { id: channelId } = await tocsin.call('POST', '/channels', { name: 'off', type: 'webhook', settings, retryPolicy });
+    mail.script.rcpt = {};
+    const { subject, id } = await open([[{ kind: 'channel', id: channelId }], [user(1)]]);
+    await tocsin.receiver.waitForArrivals(1, { path });
+    await tocsin.call('PATCH', `/channels/${channelId}`, { active: false });
+    expect(await mailsOf(subject, 1)).toEqual(['u2@example.com']);
+    expect((await read(id))['firings'][0].pages).toMatchObject([{ state: 'cancelled', errorCode: 'destination_inactive' }]);
+  });
+
   test('does not hand over while one of its pages arrives', async () => {
     mail.script.rcpt = { 'u1@example.com': { status: 550, message: 'No such user' } };
     const { subject, id } = await open([[user(0), user(1)], [user(2)]]);

@@ -107,7 +107,18 @@ describeWithTemporal('those whom an escalation has told', () => {
     expect(textOf(first!)).toContain('Resolved: nothing is wrong any more');
     expect(new Set(pages.map((page) => headerOf(page, 'References'))).size).toBe(1);
 
+    // Each page is a run of its own and goes first; an update can wait.
+    const { firings } = await story.read();
+    const priorityOf = async (deliveryId: string) => {
+      const { workflowId } = await tocsin.get(`/deliveries/${deliveryId}`);
+      return { workflowId, priority: (await tocsin.client.workflow.getHandle(workflowId).describe()).priority?.priorityKey };
+    };
+    const runs = await Promise.all(firings[0].pages.map(async ({ deliveryId }: Json) => priorityOf(deliveryId as string)));
+    expect(runs.map(({ priority }) => priority)).toEqual([1, 1]);
+    expect(new Set(runs.map(({ workflowId }) => workflowId)).size).toBe(2);
+
     const { data } = await story.read('/timeline');
+    expect((await priorityOf(data.at(-1).deliveryId)).priority).toBe(4);
     expect(data.map(({ kind, reason }: Json) => `${kind} ${reason ?? ''}`.trim())).toEqual([
       'opened opened',
       'tier_fired opened',

@@ -65,4 +65,38 @@ describeWithTemporal('with one delivery per run', () => {
     );
     expect(tocsin.receiver.arrivalsAt(hook.path)).toHaveLength(1);
   });
+
+  test('a page is started before what waits, however much that is', async () => {
+    const hook = await tocsin.hook({ types: ['drift.detected'] });
+    const pager = await tocsin.hook({ types: ['rollback.complete'] });
+    const trigger = { types: ['alert.fired'] };
+    await tocsin.call('POST', '/escalation-policies', { name: 'p', trigger, tiers: [{ targets: [{ kind: 'webhook', id: pager.id }] }] });
+    const { workflow } = tocsin.worker.temporal.client;
+    const start = workflow.start.bind(workflow);
+    const gate = Promise.withResolvers<void>();
+    const started: string[] = [];
+    workflow.start = async (type, options) => {
+      if (type === 'deliver') started.push(options.workflowId);
+      await gate.promise;
+      return start(type, options);
+    };
+    try {
+      const events = Array.from({ length: 50 }, (_, i) => ({ type: 'drift.detected', dedupKey: `${i}` }));
+      await tocsin.call('POST', '/events/batch', { events });
+      await waitFor(
+        async () => started.length,
+        (count) => count === 30,
+        { what: 'the starts under way' },
+      );
+      await tocsin.call('POST', '/events', { type: 'alert.fired', severity: 'high', subject: 'Disk full' });
+      gate.resolve();
+      await tocsin.receiver.waitForArrivals(1, { path: pager.path });
+      await tocsin.receiver.waitForArrivals(50, { path: hook.path });
+    } finally {
+      workflow.start = start;
+    }
+    const { data } = await tocsin.get(`/webhooks/${pager.id}/deliveries`);
+    // The first one after those that were under way when it came.
+    expect(started.indexOf(data[0].workflowId)).toBe(30);
+  });
 });
