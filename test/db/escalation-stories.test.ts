@@ -33,7 +33,9 @@ import {
 const week = 7 * 86_400_000;
 /** The stories happen in some week; here it is the last one that is over, because the audit log takes nothing that is yet to come. */
 const shift = Math.floor((Date.now() - 86_400_000 - start) / week) * week;
-const setTime = (storyTime: number): void => void jest.setSystemTime(storyTime + shift);
+const setTime = (storyTime: number): void => {
+  jest.setSystemTime(storyTime + shift);
+};
 const iso = (storyTime: number): string => new Date(storyTime + shift).toISOString();
 
 /** Escalations whose workflow intake told to look again. */
