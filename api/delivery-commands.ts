@@ -6,10 +6,12 @@ import { DeliveryEntity } from '../db/entities/delivery.ts';
 import type { DeliveryRow } from '../db/entities/delivery.ts';
 import { EventEntity } from '../db/entities/event.ts';
 import { WebhookEntity } from '../db/entities/webhook.ts';
+import { holdEscalation } from '../db/queries/escalation-group.ts';
 import { isTerminal, nextState } from '../domain/delivery.ts';
 import type { RefusedChange } from '../domain/delivery.ts';
 import { DomainError, notFound } from '../domain/errors.ts';
 import { toWireId } from '../domain/id.ts';
+import { mayBegin } from '../domain/message.ts';
 import type { AuditPart } from './audit-trail.ts';
 import type { ChangedDelivery } from './dependencies.ts';
 import { readDestinationNames } from './deliveries.ts';
@@ -35,6 +37,19 @@ const refusals: Readonly<Record<RefusedChange, string>> = {
 
 function refuse(reason: RefusedChange): DomainError {
   return new DomainError(reason, refusals[reason]);
+}
+
+/**
+ * Throws `wrong_state` when an escalation's message has nothing to say any more: a page that begins after an acknowledgement would break what the
+ * acknowledgement promises. The escalation is held from here on, before the delivery is locked, so that none comes in between.
+ */
+async function assertWanted(em: EntityManager, organizationId: string, deliveryId: string): Promise<void> {
+  const row = await em.findOne(DeliveryEntity, { orgId: organizationId, id: deliveryId }, { fields: ['escalationId', 'purpose'] });
+  const { escalationId, purpose } = row ?? {};
+  if (!escalationId || !purpose) return;
+  const status = await holdEscalation(em, organizationId, escalationId);
+  if (status !== undefined && !mayBegin(purpose, status))
+    throw new DomainError('wrong_state', `Not possible: its escalation is ${status}, and calls nobody any more.`);
 }
 
 /** A destination that is off or gone would only cancel the delivery again; an event without its body has nothing to send. */
@@ -86,6 +101,7 @@ const retryDelivery = endpoint({
     .meta({ id: 'DeliveryRetry' }),
   responses: { 202: { description: 'It is due now.', schema: shownDelivery } },
   handler: async ({ em, principal, input: { params, body }, now, audit, afterCommit, deps }) => {
+    await assertWanted(em, principal.organizationId, params.id);
     const row = await lockDelivery(em, principal.organizationId, params.id);
     const next = nextState(row.state, { kind: 'retry', force: body.force });
     if ('refused' in next) throw refuse(next.refused);

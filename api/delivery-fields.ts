@@ -3,6 +3,7 @@ import type { AttemptRow } from '../db/entities/attempt.ts';
 import type { DeliveryRow } from '../db/entities/delivery.ts';
 import { deliveryStates } from '../domain/delivery.ts';
 import { toWireId } from '../domain/id.ts';
+import { messagePurposes } from '../domain/message.ts';
 import { workflowIds } from '../workflows/messages.ts';
 import { presentedId, presentedTime } from './schema.ts';
 
@@ -26,6 +27,18 @@ const deliveryFields = {
   errorCode: z.string().nullable(),
   claimedBy: z.string().nullable().meta({ description: 'Who keeps it from being cleaned up.' }),
   workflowId: z.string().nullable().meta({ description: 'Where operators find it in Temporal.' }),
+  escalation: z
+    .strictObject({
+      id: presentedId('escalation'),
+      purpose: z
+        .enum(messagePurposes)
+        .meta({ description: 'Why it is sent: `escalation_update` tells those who were paged what became of it.' }),
+      firing: z.int().nullable().meta({ description: 'The firing that it is a page of.' }),
+      updateOf: presentedId('delivery').nullable().meta({ description: 'The page that an update follows.' }),
+      failingAt: presentedTime.nullable().meta({ description: 'When it was clear that a page reaches nobody soon.' }),
+    })
+    .nullable()
+    .meta({ description: 'Of a message that an escalation sends.' }),
   createdAt: presentedTime,
   finishedAt: presentedTime.nullable(),
 };
@@ -85,8 +98,20 @@ export function presentDelivery(row: DeliveryRow, names: ReadonlyMap<string, str
     errorCode: row.errorCode ?? null,
     claimedBy: row.claimedBy ?? null,
     workflowId: row.runId === null || row.runId === undefined ? null : workflowIds.deliver(row.runId),
+    escalation: presentEscalationPart(row),
     createdAt: row.createdAt.toISOString(),
     finishedAt: row.finishedAt?.toISOString() ?? null,
+  };
+}
+
+function presentEscalationPart({ escalationId, purpose, firing, updateOf, failingAt }: DeliveryRow) {
+  if (!escalationId || !purpose) return null;
+  return {
+    id: toWireId('escalation', escalationId),
+    purpose,
+    firing: firing ?? null,
+    updateOf: updateOf ? toWireId('delivery', updateOf) : null,
+    failingAt: failingAt?.toISOString() ?? null,
   };
 }
 

@@ -68,6 +68,22 @@ export function isCall(purpose: MessagePurpose | null): boolean {
   return purpose !== null && purpose !== 'escalation_update';
 }
 
+/** In which states of its escalation the message may begin: nobody is called any more for what somebody has acknowledged. */
+export function mayBegin(purpose: MessagePurpose, status: EscalationStatus): boolean {
+  switch (purpose) {
+    case 'page':
+      return status === 'triggered' || status === 'exhausted';
+    case 'fallback':
+      return status === 'exhausted';
+    case 'reminder':
+      return status === 'acknowledged';
+    case 'watchdog':
+      return status === 'triggered';
+    case 'escalation_update':
+      return true;
+  }
+}
+
 export interface EscalationPart {
   readonly id: string;
   readonly policy: string;

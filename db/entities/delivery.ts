@@ -37,6 +37,9 @@ export const DeliveryEntity = defineEntity({
     /** Of an escalation's message. */
     escalationId: p.uuid().nullable(),
     purpose: p.text().$type<MessagePurpose>().nullable(),
+    firing: p.integer().nullable(),
+    /** The page that an update follows. */
+    updateOf: p.uuid().nullable(),
     /** Since when it was clear that a page reaches nobody soon. */
     failingAt: p.datetime(3).nullable(),
     createdAt: p.datetime(3),

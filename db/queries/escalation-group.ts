@@ -1,7 +1,8 @@
+import type { EntityManager } from '@mikro-orm/postgresql';
 import { type RawBuilder, sql } from 'kysely';
 import type { Calendar } from '../../domain/calendar.ts';
 import type { EscalationPolicy } from '../../domain/escalation-policy.ts';
-import type { GroupState } from '../../domain/escalation-state.ts';
+import type { EscalationStatus, GroupState } from '../../domain/escalation-state.ts';
 import type { StandingKey } from './problem.ts';
 import type { MatchedEvent } from '../../domain/rule.ts';
 
@@ -71,6 +72,21 @@ export function lockGroups(organizationId: string, selection: GroupSelection): R
   return sql`select 1 from (
     select g.id from escalation_group g where g.org_id = ${organizationId} and ${isSelected(organizationId, selection)} order by g.policy_id, g.group_key for update
   ) as locked`;
+}
+
+/**
+ * Holds what the escalation is at until the transaction ends: nobody acknowledges, or is paged by it, meanwhile. Taken before its deliveries are
+ * locked. @returns undefined: the organization has no such escalation
+ */
+export async function holdEscalation(
+  em: EntityManager,
+  organizationId: string,
+  escalationId: string,
+): Promise<EscalationStatus | undefined> {
+  await lockGroups(organizationId, { escalationId }).execute(em.getKysely());
+  const { rows } = await sql<{ status: EscalationStatus }>`
+    select status from escalation where org_id = ${organizationId} and id = ${escalationId}`.execute(em.getKysely());
+  return rows[0]?.status;
 }
 
 interface GroupRow extends Omit<StoredGroup, 'memberEvents' | 'steppedAt'> {

@@ -134,11 +134,11 @@ export function correctNotices(organizationId: string, updates: readonly UpdateR
 }
 
 /**
- * The updates that waited for one of these pages to end: due now, unless nothing of the escalation ever reached their reader. Executed after
- * the pages' outcomes, in the same transaction.
+ * The updates that waited for one of these pages to end: due now, unless nothing of the escalation ever reached their reader. So are those of
+ * a page that was given up and has arrived after all. Executed after the pages' outcomes, in the same transaction.
  */
 export function releaseUpdates(organizationId: string, pageIds: readonly string[], at: number): RawBuilder<UnownedDelivery> {
-  return release(sql`u.org_id = ${organizationId} and u.update_of = any(${pageIds}::uuid[])`, at);
+  return release(sql`o.org_id = ${organizationId} and o.id = any(${pageIds}::uuid[])`, at);
 }
 
 /** The same for pages that ended otherwise than by an attempt; run as `tocsin_relay`. */
@@ -161,10 +161,11 @@ function release(which: RawBuilder<unknown>, at: number): RawBuilder<UnownedDeli
           select u.org_id, u.id, exists (
               select from delivery d where d.org_id = u.org_id and d.escalation_id = u.escalation_id and d.firing is not null
                 and d.state = 'delivered' and ${recipient('d')} = ${recipient('u')}) as reached
-            from delivery u join delivery o on o.org_id = u.org_id and o.id = u.update_of
-            where ${which} and u.finished_at is null and u.state = 'held' and o.finished_at is not null
+            from delivery o join delivery u on u.org_id = o.org_id and u.escalation_id = o.escalation_id and u.update_of = o.id
+            where ${which} and o.finished_at is not null
+              and (u.state = 'held' or u.state = 'cancelled' and u.error_code = ${inVain} and o.state = 'delivered')
         ) as r
-        where u.org_id = r.org_id and u.id = r.id and u.finished_at is null and u.state = 'held'
+        where u.org_id = r.org_id and u.id = r.id and u.state in ('held', 'cancelled')
         returning u.*
     )
     select ${unownedColumns} from released d where d.state = 'pending'

@@ -15,6 +15,7 @@ export interface FeedItem {
   /** Null: every member's. */
   readonly userId: string | null;
   readonly eventId: string | null;
+  readonly escalationId: string | null;
   readonly type: string;
   readonly feed: Feed;
   readonly severity: Severity;
@@ -37,7 +38,7 @@ function feedOf({ organizationId, userId }: Reader): RawBuilder<unknown> {
       and (n.user_id = ${userId} or (n.user_id is null and (m.id is null or n.created_at >= m.created_at)))`;
 }
 
-const columns = sql`n.id, n.user_id as "userId", n.event_id as "eventId", n.type, n.feed, n.severity, n.project_id as "projectId", n.subject,
+const columns = sql`n.id, n.user_id as "userId", n.event_id as "eventId", n.escalation_id as "escalationId", n.type, n.feed, n.severity, n.project_id as "projectId", n.subject,
   n.message, (extract(epoch from n.created_at) * 1000)::float8 as "createdAtMs", (extract(epoch from r.read_at) * 1000)::float8 as "readAtMs"`;
 
 function toItem({ createdAtMs, readAtMs, ...rest }: FeedRow): FeedItem {

@@ -179,7 +179,12 @@ describe('after an acknowledgement', () => {
     const { body: after } = await api.request('GET', '/notifications', { key: people.bob.key });
     expect(after['data']).toHaveLength(before['data'].length);
     const item = after['data'].find((one: { id: string }) => one.id === id);
-    expect(item).toMatchObject({ message: 'Acknowledged by ann: nobody else is paged', createdAt, readAt: expect.any(String) });
+    expect(item).toMatchObject({
+      escalationId: escalation.id,
+      message: 'Acknowledged by ann: nobody else is paged',
+      createdAt,
+      readAt: expect.any(String),
+    });
     expect((await noticesOf(escalation))[0]).toEqual({ name: 'ann', type: 'escalation.triggered', message: null });
   });
 
@@ -255,6 +260,22 @@ describe('a page under way at the acknowledgement', () => {
     expect(await release(escalation)).toHaveLength(ending === 'delivered' ? 1 : 0);
     expect(await updatesOf(escalation)).toMatchObject([{ state, reason }]);
     expect(await release(escalation)).toEqual([]);
+  });
+
+  test('that is given up and arrives after all has its update sent after all', async () => {
+    const escalation = await open({ targets: [user('bob')] });
+    await page(escalation, 'in_flight');
+    await escalation.command('acknowledge');
+    const end = async (state: string) =>
+      query('update delivery set state = $2, finished_at = now() where escalation_id = $1 and firing is not null', [
+        escalation.uuid,
+        state,
+      ]);
+    await end('cancelled');
+    await release(escalation);
+    await end('delivered');
+    expect(await release(escalation)).toHaveLength(1);
+    expect(await updatesOf(escalation)).toMatchObject([{ to: 'bob', state: 'pending', reason: null }]);
   });
 
   test('whose reader was reached by an earlier one is corrected however it ends', async () => {
