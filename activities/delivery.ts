@@ -160,7 +160,7 @@ export function createDeliveryActivities(deps: DeliveryDependencies) {
     const disable = sent?.classification.disableDestination;
     const record: AttemptRecord = {
       finished,
-      audit: auditAttempt(input, destination, member, finished),
+      audit: auditAttempt(input, destination, member, { ...finished, message: sent?.message }),
       ofEscalation: member.page !== null,
       disable: disable === undefined ? undefined : { kind: destination.kind, id: destination.id, name: destination.name, reason: disable },
     };

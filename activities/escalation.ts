@@ -5,6 +5,7 @@ import type { FactsCache } from '../db/queries/routing-facts.ts';
 import { inOrganization } from '../db/tenant.ts';
 import type { AuditDraft } from '../domain/audit/draft.ts';
 import type { GroupStep } from '../domain/escalation-effect.ts';
+import { auditedOutcome } from '../domain/escalation-refusal.ts';
 import type { GroupState } from '../domain/escalation-state.ts';
 import { parseWireId, toWireId } from '../domain/id.ts';
 import type { EscalationStarter } from '../temporal/escalation-starter.ts';
@@ -113,11 +114,16 @@ function auditCommand(
     action: `escalation.${command}`,
     actor: { type: 'workflow', id: workflowIds.escalation(escalationId), onBehalfOf: actor.slice(0, 128) },
     tool: 'workflow',
-    status: typeof outcome === 'object' ? 'blocked' : 'success',
-    reason: typeof outcome === 'object' ? outcome.refused : undefined,
+    ...auditedOutcome(outcome),
     resource: { type: 'escalation', id: escalationId },
     correlation: { escalationId, workflowId: workflowIds.escalation(escalationId) },
-    details: { proof: 'temporal_signal', requestId, already: outcome === 'noop', ...(note === undefined ? {} : { note }) },
+    details: {
+      path: 'temporal',
+      proof: 'temporal_signal',
+      requestId,
+      already: outcome === 'noop',
+      ...(note === undefined ? {} : { note }),
+    },
   };
 }
 

@@ -4,6 +4,7 @@ import type { OutboundRequest, OutboundResponse } from '../domain/outbound.ts';
 import type { FinishedAttempt } from '../db/queries/run.ts';
 import { captureDetail, captureRequestHeaders, captureResponse } from '../egress/capture.ts';
 import { perform } from '../egress/perform.ts';
+import type { SentMessage } from './delivery-audit.ts';
 import type { Destination, Outgoing } from './destination.ts';
 import type { DeliveryDependencies } from './dependencies.ts';
 
@@ -15,6 +16,7 @@ export interface SentAttempt {
   row: AttemptRow;
   /** For the person who tests; never stored with an attempt. */
   requestBody: Buffer | null;
+  message: SentMessage;
 }
 
 /** Makes one request and judges the answer. Never throws for what the network, the receiver or the settings do. */
@@ -28,7 +30,12 @@ export async function sendAttempt(
     return {
       slow: false,
       durationMs: 0,
-      attempt: judged(built.verdict, destination, { durationMs: 0 }, { requestBody: null, repeated: false }),
+      attempt: judged(
+        built.verdict,
+        destination,
+        { durationMs: 0 },
+        { requestBody: null, message: { id: null, reply: null }, repeated: false },
+      ),
     };
   const response = await perform(egress, built.request, { deadlineMs: destination.timeoutMs, signal: stopping });
   const classification = destination.classify(response, { nowMs: Date.now(), providerRef: outgoing.providerRef });
@@ -38,7 +45,11 @@ export async function sendAttempt(
   return {
     slow,
     durationMs,
-    attempt: judged(classification, destination, row, { requestBody: bodyOf(built.request), repeated: response.repeated === true }),
+    attempt: judged(classification, destination, row, {
+      requestBody: bodyOf(built.request),
+      message: describeMessage(built.request, response, destination),
+      repeated: response.repeated === true,
+    }),
   };
 }
 
@@ -46,13 +57,14 @@ function judged(
   classification: Classification,
   { redact }: Destination,
   row: AttemptRow,
-  rest: { requestBody: Buffer | null; repeated: boolean },
+  rest: Pick<SentAttempt, 'requestBody' | 'message'> & { repeated: boolean },
 ): SentAttempt {
-  const { requestBody, repeated } = rest;
+  const { requestBody, message, repeated } = rest;
   const { errorCode, detail, retryAfterMs, possibleDuplicate } = classification;
   return {
     classification,
     requestBody,
+    message,
     row: {
       ...row,
       errorCode: errorCode ?? null,
@@ -68,6 +80,17 @@ function judged(
 function bodyOf(request: OutboundRequest): Buffer | null {
   return request.kind === 'smtp' ? Buffer.from(request.text) : Buffer.from(request.body);
 }
+
+/** What the message is called where it went. */
+function describeMessage(request: OutboundRequest, response: OutboundResponse, { redact }: Destination): SentMessage {
+  const reply = response.kind === 'smtp' ? (response.reply ?? response.failure?.reply) : undefined;
+  return {
+    id: request.kind === 'smtp' ? request.messageId : null,
+    reply: reply === undefined ? null : redact(reply).slice(0, longestReply),
+  };
+}
+
+const longestReply = 512;
 
 function describeRequest(request: OutboundRequest, { redact }: Destination): Partial<AttemptRow> {
   if (request.kind === 'smtp') return {};
@@ -87,6 +110,8 @@ function describeResponse(response: OutboundResponse, { outcome }: Classificatio
       return {
         ...connection,
         statusCode: response.failure?.status ?? null,
+        requestSha256: response.mail === undefined ? null : Buffer.from(response.mail.sha256),
+        requestBytes: response.mail?.bytes ?? null,
         responseBody: response.reply === undefined ? null : redact(response.reply),
       };
     case 'http': {

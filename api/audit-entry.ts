@@ -217,6 +217,6 @@ function presentNamed(named: DocumentResource, privateName: JsonValue | undefine
 }
 
 function presentCorrelation(correlation: NonNullable<EntryDocument['correlation']>): Record<string, string> {
-  const types: Readonly<Record<string, string>> = { root: 'event', eventId: 'event', deliveryId: 'delivery' };
+  const types: Readonly<Record<string, string>> = { root: 'event', eventId: 'event', deliveryId: 'delivery', escalationId: 'escalation' };
   return Object.fromEntries(Object.entries(correlation).map(([name, id]) => [name, presentIdOf(types[name] ?? '', id ?? '')]));
 }

@@ -13,6 +13,7 @@ import { escalationCommandEndpoints } from './escalation-commands.ts';
 import { escalationPolicyEndpoints } from './escalation-policies.ts';
 import { policyCoverageEndpoints } from './escalation-policy-coverage.ts';
 import { policyVersionEndpoints } from './escalation-policy-versions.ts';
+import { escalationProofEndpoints } from './escalation-proof.ts';
 import { escalationEndpoints } from './escalations.ts';
 import { eventListEndpoints } from './event-list.ts';
 import { eventTypeEndpoints } from './event-types.ts';
@@ -54,6 +55,7 @@ export const endpoints: readonly Endpoint[] = [
   ...deliveryCommandEndpoints,
   ...notificationEndpoints,
   ...escalationEndpoints,
+  ...escalationProofEndpoints,
   ...escalationCommandEndpoints,
   ...escalationPolicyEndpoints,
   ...policySimulationEndpoints,

@@ -1,5 +1,6 @@
 import type { AuditDraft } from '../domain/audit/entry.ts';
 import { DomainError } from '../domain/errors.ts';
+import { auditedOutcome } from '../domain/escalation-refusal.ts';
 import type { AuditTrail } from './audit-trail.ts';
 import type { Principal } from './authorization.ts';
 import type { Acknowledgement, IntakeAuthor } from './intake-escalations.ts';
@@ -21,11 +22,10 @@ export function refusalOf({ effect }: DraftEvent, { permissions }: Principal): D
 /** The entry of one escalation, which its event's correlation names; also of one that was acknowledged before, or whose policy refuses. */
 export function auditAcknowledgement({ event, by, escalationId, outcome, state }: Acknowledgement, trail: AuditTrail): AuditDraft {
   const { escalation, version } = state;
-  const refused = typeof outcome === 'object' ? outcome.refused : undefined;
   return trail.complete(
     {
       action: 'escalation.acknowledge',
-      ...(refused === undefined ? {} : { status: 'blocked', reason: refused }),
+      ...auditedOutcome(outcome),
       resource: { type: 'escalation', id: escalationId },
       projectId: event.projectId ?? undefined,
       correlation: { eventId: event.id, escalationId },

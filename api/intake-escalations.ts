@@ -54,7 +54,7 @@ export function selectionOf({ keys, problems }: { keys: readonly GroupKey[]; pro
 export interface IntakeEscalations {
   readonly steps: EscalationSteps;
   /** @param by who posted it; null: nobody, it is only explained */
-  apply(event: AcceptedEvent, standing: Standing, by: IntakeAuthor | null): { decisions: Decision[]; muted: Muting | null };
+  apply(event: AcceptedEvent, standing: Standing, by: IntakeAuthor | null): EventEscalations;
   /** What the events acknowledged, in order. */
   acknowledged(): readonly Acknowledgement[];
 }
@@ -74,6 +74,15 @@ export interface Acknowledgement {
   /** As the event left it. */
   state: GroupState;
 }
+
+/** What an event did to escalations. */
+export interface EventEscalations {
+  decisions: Decision[];
+  muted: Muting | null;
+  /** The escalation that it is a member of; of several the first. */
+  escalationId: string | null;
+}
+const none: EventEscalations = { decisions: [], muted: null, escalationId: null };
 
 /** @param groups every stored group that `groupsOf` names, locked */
 export function createIntakeEscalations(
@@ -115,7 +124,7 @@ export function createIntakeEscalations(
     steps,
     acknowledged: () => acknowledged,
     apply(event, { change, problemId, endedId }, by) {
-      if (groups.length === 0) return { decisions: [], muted: null };
+      if (groups.length === 0) return none;
       if (endedId !== null) resolve(event, endedId);
       if (change === 'acknowledged' && problemId !== null && by !== null) acknowledge(event, problemId, by);
       const member =
@@ -124,16 +133,18 @@ export function createIntakeEscalations(
           : change === 'occurred' || (change === 'resolved' && event.effect === 'occur_and_resolve')
             ? ({ kind: 'occurrence', key: event.id } as const)
             : undefined;
-      if (member === undefined) return { decisions: [], muted: null };
+      if (member === undefined) return none;
       let muted: Muting | null = null;
+      let escalationId: string | null = null;
       const decisions = matchesOf(event, facts).map(({ policy, winner }): Decision => {
         const group = byKey.get(`${policy.id} ${deriveGroupKey(policy.id, policy.groupBy, event)}`)!;
         const result = steps.step(group, { ...member, severity: event.severity }, { about: subjectOf(event), event, at: event.acceptedAt });
         const verdict = verdictOf(result, member.key);
         if (verdict.reason === 'cooldown' || verdict.reason === 'snoozed') muted ??= verdict.reason;
+        if (result.state.members.some(({ key }) => key === member.key)) escalationId ??= result.state.escalation?.id ?? null;
         return { target: { kind: 'escalation_policy', id: policy.id, channelType: null }, ...verdict, winner, losers: [], until: null };
       });
-      return { decisions, muted };
+      return { decisions, muted, escalationId };
     },
   };
 }

@@ -16,7 +16,6 @@ import type { Principal } from './authorization.ts';
 import { auditAcknowledgement, authorOf, refusalOf } from './event-acknowledgements.ts';
 import type { StoredAnswer } from './idempotency.ts';
 import type { IntakeEscalations } from './intake-escalations.ts';
-import type { IntakeNotices } from './intake-notices.ts';
 import { type IntakeStandings, type Standing, standingKeyOf } from './intake-standings.ts';
 
 /** What one request posts: one event, or a batch whose members stand or fall alone. */
@@ -63,6 +62,8 @@ export interface Routed {
   decisions: Decision[];
   /** What a silence keeps back for now. */
   silenced: SilencedProblem | null;
+  /** The escalation that it is a member of; of several the first. */
+  escalationId: string | null;
 }
 
 export type IntakeOutcome = Routed | { error: DomainError };
@@ -84,7 +85,6 @@ export interface IntakeWork {
 export interface IntakeScope {
   standings: IntakeStandings;
   escalations: IntakeEscalations;
-  notices: IntakeNotices;
 }
 
 /** What decisions depend on besides the event and the instant. */
@@ -121,8 +121,7 @@ export function routeAll(known: Known, requests: readonly IntakeRequest[], repla
   const at = Math.max(...requests.map(({ now }) => now.getTime()));
   work.ownRecords = recordOwnEvents(steps.ownEvents(), organizationId, at, facts.routing);
   // After the events' own, which their answers name.
-  scope.notices.steps.tickAtOnce(at);
-  work.drafts.push(...scope.notices.steps.audit(), ...acknowledgements, ...steps.audit());
+  work.drafts.push(...acknowledgements, ...steps.audit());
   return work;
 }
 
@@ -157,13 +156,14 @@ export function route(
   const acceptedAt = at.getTime();
   const event: AcceptedEvent = { ...draft, id: newId(acceptedAt), organizationId, acceptedAt };
   const standing = scope.standings.apply(event);
-  const { decisions, muted } = scope.escalations.apply(event, standing, principal && authorOf(principal));
+  const { decisions, muted, escalationId } = scope.escalations.apply(event, standing, principal && authorOf(principal));
   const { change } = standing;
   return {
     event,
     change,
-    decisions: [...scope.notices.apply(event, standing, decide(event, facts.routing, { change, muted })), ...decisions],
+    decisions: [...decide(event, facts.routing, { change, muted }), ...decisions],
     silenced: findSilenced(event, standing, facts),
+    escalationId,
   };
 }
 
@@ -174,7 +174,7 @@ function findSilenced(event: AcceptedEvent, { change, problemId }: Standing, { r
   return silence === null ? null : { problemId, silenceId: silence.id, eventId: event.id };
 }
 
-function auditPart({ event, decisions }: Routed) {
+function auditPart({ event, decisions, escalationId }: Routed) {
   const sent = decisions.filter(({ verdict }) => verdict === 'send').length;
   return {
     action: 'event.ingest',
@@ -182,7 +182,7 @@ function auditPart({ event, decisions }: Routed) {
     projectId: event.projectId ?? undefined,
     tenantId: event.tenantId ?? undefined,
     gitCommitSha: event.gitCommitSha ?? undefined,
-    correlation: { eventId: event.id },
+    correlation: escalationId === null ? { eventId: event.id } : { eventId: event.id, escalationId },
     details: { eventType: event.type, severity: event.severity, sent, suppressed: decisions.length - sent },
   };
 }

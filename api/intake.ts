@@ -16,7 +16,6 @@ import { DomainError } from '../domain/errors.ts';
 import { groupCommit } from '../domain/group-commit.ts';
 import { decisionsTotal, eventsTotal, intakeGroupSize } from '../metrics.ts';
 import type { EscalationStarter } from '../temporal/escalation-starter.ts';
-import type { GroupStarter } from '../temporal/group-starter.ts';
 import type { RunStarter } from '../temporal/run-starter.ts';
 import { areKeysTaken, claimIdempotencyKey, storeAnswer, takeIdempotencyKeys, type StoredAnswer } from './idempotency.ts';
 import {
@@ -49,7 +48,6 @@ export interface IntakeOptions {
   secrets: SecretBox;
   starter: Pick<RunStarter, 'offer'>;
   escalations: Pick<EscalationStarter, 'wake'>;
-  groups: Pick<GroupStarter, 'wake'>;
 }
 
 /** Events of one transaction, and transactions of one organization under way at once: with one, what arrives meanwhile makes a larger group. */
@@ -62,12 +60,12 @@ const maxTries = 5;
  * The transaction behind `POST /events`: event, decisions, deliveries, in-app notifications and audit entries, committed before anyone is
  * told. Requests of one organization that arrive while a transaction commits share the next one.
  */
-export function createIntake({ orm, secrets, starter, escalations, groups }: IntakeOptions): Intake {
+export function createIntake({ orm, secrets, starter, escalations }: IntakeOptions): Intake {
   const facts = createFactsCache();
-  const gathering = new Map<string, (request: IntakeRequest) => Promise<Settled>>();
+  const groups = new Map<string, (request: IntakeRequest) => Promise<Settled>>();
 
   const groupOf = (organizationId: string) => {
-    let group = gathering.get(organizationId);
+    let group = groups.get(organizationId);
     if (group === undefined) {
       group = groupCommit({
         maxSize: maxGroupEvents,
@@ -75,7 +73,7 @@ export function createIntake({ orm, secrets, starter, escalations, groups }: Int
         inFlight: maxTransactions,
         run: async (requests) => commitEach(organizationId, requests),
       });
-      gathering.set(organizationId, group);
+      groups.set(organizationId, group);
     }
     return group;
   };
@@ -109,14 +107,8 @@ export function createIntake({ orm, secrets, starter, escalations, groups }: Int
       (await commitInOnePiece(organizationId, requests)) ??
       (await inOrganization(orm, organizationId, async (em) => commitKeyed(em, organizationId, requests)));
     const { deliveries, changed } = work.scope.escalations.steps.outcome();
-    const notices = work.scope.notices.steps.outcome();
-    starter.offer([
-      ...deliveries,
-      ...notices.deliveries,
-      ...[...work.records, ...work.ownRecords].flatMap((record) => unownedOf(organizationId, record)),
-    ]);
+    starter.offer([...deliveries, ...[...work.records, ...work.ownRecords].flatMap((record) => unownedOf(organizationId, record))]);
     escalations.wake(changed);
-    groups.wake(notices.changed);
     count(work);
     return work.results;
   };
@@ -266,7 +258,6 @@ function writeStatements(
     ...(occurrences.length === 0 ? [] : [saveOccurrences(organizationId, occurrences)]),
     ...steps.statements(entries),
     ...steps.updates(),
-    ...scope.notices.steps.statements(),
   ];
 }
 

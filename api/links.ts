@@ -2,6 +2,7 @@ import { findLinkOrganization, isTokenOf, type LinkTokenRow, readLink, type Stor
 import { inOrganization } from '../db/tenant.ts';
 import type { AuditDraft } from '../domain/audit/draft.ts';
 import type { GroupStep } from '../domain/escalation-effect.ts';
+import { auditedOutcome } from '../domain/escalation-refusal.ts';
 import { parseLinkToken } from '../domain/link-token.ts';
 import { readRawBody } from './body.ts';
 import type { Dependencies } from './dependencies.ts';
@@ -140,15 +141,14 @@ function auditUse(link: StoredLink, { outcome }: GroupStep, { request, exchange 
     action: 'escalation.acknowledge',
     actor: { type: 'user', id: link.userId, email: link.holderEmail, name: link.holderName },
     occurredAt: exchange.startedAt,
-    status: refused === undefined ? 'success' : 'blocked',
-    reason: refused,
+    ...auditedOutcome(outcome),
     resource: { type: 'escalation', id: link.escalationId },
     projectId: link.projectId ?? undefined,
     http: { method: 'POST', route: path, status: refused === undefined ? 200 : 403 },
     ip: ipOf(request),
     userAgent: request.headers['user-agent']?.slice(0, 512),
     tool: 'other',
-    correlation: { escalationId: link.escalationId, requestId: exchange.requestId },
+    correlation: { eventId: link.eventId, escalationId: link.escalationId, requestId: exchange.requestId },
     details: { path: 'link', proof: 'link_token', linkId: link.id, firing: link.firing, already: outcome === 'noop' },
   };
 }

@@ -10,6 +10,7 @@ import { inOrganization } from '../db/tenant.ts';
 import type { AuditDraft } from '../domain/audit/draft.ts';
 import { DomainError } from '../domain/errors.ts';
 import type { Outcome, RefusalCode } from '../domain/escalation-effect.ts';
+import { auditedOutcome } from '../domain/escalation-refusal.ts';
 import { fromWireId } from '../domain/id.ts';
 import { rolePermissions } from '../domain/permission.ts';
 import { isSignedBySlack, readSlackPress, slackCommand, type SlackPress, slackRequestId } from '../domain/slack-interaction.ts';
@@ -158,7 +159,7 @@ async function carryOut(deps: Dependencies, pressed: Pressed, { member, escalati
       mayClose: command.name === 'resolve',
       input: () => ({ kind: 'command', escalationId, command, by: { userId: member.id, proof: 'slack_signature' } }),
       by: { actor: { type: 'user', id: member.id }, proof: 'slack_signature', originId },
-      audit: ({ outcome }) => [auditPress(pressed, { reason: refusalOf(outcome), member, escalation: before, outcome })],
+      audit: ({ outcome }) => [auditPress(pressed, { reason: undefined, member, escalation: before, outcome })],
     },
     async (em, { step, state }) => {
       const escalation = (await findEscalation(em, organizationId, escalationId))!;
@@ -191,7 +192,7 @@ async function nameAcknowledger(em: EntityManager, { acknowledgedBy }: Escalatio
 }
 
 interface PressFacts {
-  /** Why it was refused; undefined: it was not. */
+  /** Why the presser may not give commands; undefined: they may. */
   reason: string | undefined;
   member: Member | null;
   escalation: EscalationRow;
@@ -210,8 +211,7 @@ function auditPress(
     // nobody here stands for someone who is not linked
     actor: member === null ? { type: 'system', id: 'system', subsystem: 'slack', onBehalfOf: slackUser } : personOf(member),
     occurredAt: exchange.startedAt,
-    status: reason === undefined ? 'success' : 'blocked',
-    reason,
+    ...(reason === undefined ? auditedOutcome(outcome ?? 'applied') : { status: 'blocked', reason }),
     resource: { type: 'escalation', id: escalation.id },
     targets: [{ type: 'integration', id: integration.id, name: integration.name }],
     projectId: escalation.projectId ?? undefined,

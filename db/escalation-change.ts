@@ -94,7 +94,7 @@ export async function changeEscalation(
   );
   const records = recordOwnEvents(steps.ownEvents(), organizationId, now, known.routing);
   if (records.length > 0) await insertIntake(organizationId, records).execute(em.getKysely());
-  const ofCommand = change.audit?.(step) ?? [];
+  const ofCommand = (change.audit?.(step) ?? []).map((draft) => aboutEscalation(draft, group));
   const entryIds = await appendAudit(em, [...ofCommand, ...steps.audit()]);
   const { deliveries, changed } = await writeSteps(em, steps, {
     own: entryIds.slice(ofCommand.length),
@@ -105,6 +105,16 @@ export async function changeEscalation(
     state: step.state,
     at: now,
     outcome: { changed, deliveries: [...deliveries, ...records.flatMap((record) => unownedOf(organizationId, record))] },
+  };
+}
+
+/** The entry of a command whose giver knows the escalation alone: with the event and project that it is about. */
+function aboutEscalation(draft: AuditDraft, { about }: StoredGroup): AuditDraft {
+  if (about === null) return draft;
+  return {
+    ...draft,
+    projectId: draft.projectId ?? about.projectId ?? undefined,
+    correlation: { eventId: about.eventId, ...draft.correlation },
   };
 }
 

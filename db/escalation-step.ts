@@ -5,6 +5,7 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { RawBuilder } from 'kysely';
 import type { AuditDraft } from '../domain/audit/draft.ts';
+import { limits } from '../domain/audit/limits.ts';
 import { stepGroup } from '../domain/escalation.ts';
 import type { Effect, EscalationEventType, GroupStep, UpdateChange } from '../domain/escalation-effect.ts';
 import type { EscalationFacts, GroupInput, Recipient } from '../domain/escalation-input.ts';
@@ -316,8 +317,15 @@ export function createEscalationSteps({
     const userIds = new Set(targets.flatMap((target: Target) => usersOf(target, at, configuration)));
     const { severity } = about.get(escalationId)!;
     for (const userId of userIds) notify(escalationId, userId, { type: needs, severity, message: null });
-    const details = { firing, round, tier, recipients: recipients.map(({ kind, id }) => ({ type: kind, id })), purpose };
-    drafts.push(draft('escalation.notify', escalationId, details));
+    const details = {
+      firing,
+      round,
+      tier,
+      purpose,
+      recipients: recipients.map(({ kind, id, userId }) => ({ type: kind, id, ...(userId === null ? {} : { userId }) })),
+      ...(effect.kind === 'fire' ? { reason: effect.reason, scheduledAt: new Date(effect.scheduledAt).toISOString() } : {}),
+    };
+    drafts.push({ ...draft('escalation.notify', escalationId, details), targets: notified(recipients) });
   };
 
   const page = (
@@ -415,6 +423,12 @@ const eventTypeOf: Readonly<Record<UpdateChange, EscalationEventType>> = {
   resolved: 'escalation.resolved',
   exhausted: 'escalation.exhausted',
 };
+
+/** Who was told, in clear, as far as an entry holds them: the details have them all. */
+function notified(recipients: readonly Recipient[]): AuditDraft['targets'] {
+  const targets = recipients.map(({ kind, id, userId }) => (userId === null ? { type: kind, id } : { type: 'user', id: userId }));
+  return [...new Map(targets.map((target) => [`${target.type} ${target.id}`, target])).values()].slice(0, limits.targets);
+}
 
 /** A group that nothing happened to yet. */
 export function newGroup(

@@ -99,6 +99,8 @@ export interface SmtpResponse extends ConnectionFacts {
   readonly failure?: SmtpFailure;
   /** The reply to the message. */
   readonly reply?: string;
+  /** The mail as it was to go over the wire: the same bytes for each attempt of a delivery. */
+  readonly mail?: { readonly sha256: Uint8Array; readonly bytes: number };
 }
 
 /** Why there is no answer. */

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import { isNativeError } from 'node:util/types';
 import MailComposer from 'nodemailer/lib/mail-composer';
 import SMTPConnection from 'nodemailer/lib/smtp-connection';
+import { sha256 } from '../domain/hash.ts';
 import type {
   ConnectionFacts,
   SmtpCommand,
@@ -57,6 +58,7 @@ class MailSession {
   readonly #startedAt = performance.now();
   #opened: Connected | undefined;
   #smtp: SMTPConnection | undefined;
+  #mail: SmtpResponse['mail'];
   /** The server took DATA and the mail began to flow: from here on a lost answer may mean a delivered mail. */
   #written = false;
 
@@ -68,6 +70,7 @@ class MailSession {
   async run(signal: AbortSignal): Promise<SmtpResponse> {
     const { server, to } = this.#request;
     const mail = await compose(this.#request);
+    this.#mail = { sha256: sha256(mail), bytes: mail.length };
     const opened = await this.#egress.connect(server, { secure: server.security === 'tls', signal });
     this.#opened = opened;
     const smtp = new SMTPConnection(connectionOptions(server, opened, this.#egress.trustedRoots));
@@ -100,7 +103,7 @@ class MailSession {
         done(error);
       }),
     );
-    return { kind: 'smtp', accepted, refused, reply, ...this.#facts() };
+    return { kind: 'smtp', accepted, refused, reply, ...this.#composed(), ...this.#facts() };
   }
 
   /** What a failed step means: a reply of the server's is an answer, everything else a fault. */
@@ -109,7 +112,7 @@ class MailSession {
     if (!isNativeError(error)) return this.fault('protocol_error', 'unknown error');
     const { code, command = '', response = '', responseCode, rejectedErrors, originalCode } = error as SessionError;
     if (rejectedErrors !== undefined && rejectedErrors.length > 0) {
-      return { kind: 'smtp', accepted: [], refused: rejectedErrors.map(refusalOf), ...this.#facts() };
+      return { kind: 'smtp', accepted: [], refused: rejectedErrors.map(refusalOf), ...this.#composed(), ...this.#facts() };
     }
     if (command === 'STARTTLS') return this.fault('tls_error', response === '' ? describeError(error) : `STARTTLS: ${oneLine(response)}`);
     if (responseCode !== undefined && responseCode >= 400) {
@@ -118,6 +121,7 @@ class MailSession {
         accepted: [],
         refused: [],
         failure: { command: commandOf(command), status: responseCode, reply: oneLine(response) },
+        ...this.#composed(),
         ...this.#facts(),
       };
     }
@@ -148,6 +152,10 @@ class MailSession {
     yield mail;
   }
 
+  #composed(): Pick<SmtpResponse, 'mail'> {
+    return this.#mail === undefined ? {} : { mail: this.#mail };
+  }
+
   #facts(): ConnectionFacts {
     const opened = this.#opened;
     const total = roundMs(performance.now() - this.#startedAt);
@@ -174,7 +182,13 @@ async function compose(request: SmtpRequest): Promise<Buffer> {
     disableFileAccess: true,
     disableUrlAccess: true,
   });
-  return composer.compile().build();
+  return onTheWire(await composer.compile().build());
+}
+
+/** With the line ends that SMTP sends, and one at the end: what is noted of a mail must be what its receiver can compute. */
+function onTheWire(mail: Buffer): Buffer {
+  const text = mail.toString('latin1').replaceAll(/\r?\n/g, '\r\n');
+  return Buffer.from(text.endsWith('\r\n') ? text : `${text}\r\n`, 'latin1');
 }
 
 function connectionOptions(

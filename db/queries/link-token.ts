@@ -87,6 +87,8 @@ export interface StoredLink extends LinkTokenRow {
   organizationName: string;
   policyName: string | null;
   projectId: string | null;
+  /** What the escalation is about. */
+  eventId: string;
   subject: string;
   severity: Severity;
   status: EscalationStatus;
@@ -102,7 +104,7 @@ export async function readLink(em: EntityManager, organizationId: string, id: st
   const { rows } = await sql<StoredLink>`
     select ${tokenColumns}, ${instant('t.used_at')} as "usedAt", m.name as "holderName", m.email as "holderEmail",
         m.status = 'active' and m.removed_at is null as "isHolderActive", o.name as "organizationName", p.name as "policyName",
-        e.project_id as "projectId", e.subject, e.severity, e.status, ${instant('e.acknowledged_at')} as "acknowledgedAt",
+        e.project_id as "projectId", e.event_id as "eventId", e.subject, e.severity, e.status, ${instant('e.acknowledged_at')} as "acknowledgedAt",
         coalesce(am.name, sa.name) as "acknowledgedBy", case when e.why = 'snooze_end' then ${instant('e.due_at')} end as "snoozedUntil",
         ${instant('e.resolved_at')} as "resolvedAt"
       from link_token t

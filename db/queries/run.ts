@@ -34,9 +34,7 @@ export interface RunMember {
   createdAt: number;
   providerRef: Record<string, unknown> | null;
   /** Of an escalation's message. */
-  page: PageMark | null;
-  /** Of what a rule bundles: its delivery tells this notice instead of an event. */
-  noticeId: string | null;
+  page: RunPage | null;
   /** The rendered webhook body, of begun members of webhooks. */
   body: Buffer | null;
 }
@@ -55,12 +53,22 @@ export interface PageMark {
   news: EscalationNews | null;
 }
 
+/** With what its audit entries name besides. */
+export interface RunPage extends PageMark {
+  /** Whose contact method it is. */
+  userId: string | null;
+  /** What the escalation is about: of a webhook's page that is not the event that it gets. */
+  openingEventId: string;
+}
+
 /** The mark of a delivery, as JSON; null: it is not an escalation's. */
 function pageMark(delivery: 'd' | 'm'): RawBuilder<unknown> {
   const column = (name: string) => sql.ref(`${delivery}.${name}`);
   return sql`case when ${column('escalation_id')} is not null then json_build_object('escalationId', ${column('escalation_id')},
     'firing', ${column('firing')}, 'purpose', ${column('purpose')}, 'contactMethodId', ${column('contact_method_id')},
-    'updateOf', ${column('update_of')}, 'news', ${column('news')}) end`;
+    'updateOf', ${column('update_of')}, 'news', ${column('news')},
+    'userId', (select c.user_id from contact_method c where c.id = ${column('contact_method_id')}),
+    'openingEventId', (select x.event_id from escalation x where x.org_id = ${column('org_id')} and x.id = ${column('escalation_id')})) end`;
 }
 
 /** What a destination is at the moment of `begin`; null: the row is gone. */
@@ -127,7 +135,7 @@ export function beginRuns(
         m.next_attempt_at as "nextAttemptAt", m.cancel_requested as "cancelRequested", b.id is not null as begun,
         coalesce(b.total_attempts, m.total_attempts) as attempt, m.cycle, m.trigger, m.schedule_pos as "schedulePos",
         coalesce(b.attempt_count, m.attempt_count) as "attemptCount", m.interruptions, m.rate_limits as "rateLimits", m.created_at as "createdAt", m.provider_ref as "providerRef",
-        ${pageMark('m')} as page, m.notice_id as "noticeId",
+        ${pageMark('m')} as page,
         case when b.channel_type = 'webhook' and m.destination_kind = 'webhook' then e.body end as body,
         case when t.id is not null then json_build_object('id', t.id, 'version', t.version, 'active', t.active, 'deleted', t.deleted) end as destination
       from member m
@@ -261,7 +269,7 @@ export interface UnfinishedDelivery {
   cancelRequested: boolean;
   createdAt: number;
   startedAt: number;
-  page: PageMark | null;
+  page: RunPage | null;
 }
 
 /** Locks and reads the deliveries of these attempts, as far as they are still unfinished and nobody else is closing them. */

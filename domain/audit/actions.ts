@@ -66,6 +66,8 @@ const groupOfNoun = new Map(nounGroups.flatMap((group) => group.nouns.split(' ')
 
 const probe = 'success statusCode errorCode durationMs';
 const secretRotation = 'graceSeconds previousKept';
+/** How a command on an escalation came, how its giver was known, and whether it was so already. */
+const command = 'already path proof';
 const changedService = 'environment previousVersion service version';
 /** Version 1 of every schema. Clear keys hold scalars that say nothing about a person; a changed meaning needs a new version. */
 const clearDetailsOf: Readonly<Record<string, string>> = {
@@ -73,7 +75,18 @@ const clearDetailsOf: Readonly<Record<string, string>> = {
   'channel.delete': 'cancelledDeliveries',
   'channel.test': probe,
   'contact_method.send_code': probe,
-  'delivery.attempt': 'attempt durationMs errorCode eventType outcome possibleDuplicate state statusCode',
+  'delivery.attempt':
+    'attempt bodySha256 durationMs errorCode eventType firing messageId outcome possibleDuplicate purpose state statusCode',
+  'escalation.acknowledge': `${command} extend firing linkId`,
+  'escalation.escalate': command,
+  'escalation.exhaust': 'reason',
+  'escalation.notify': 'firing purpose reason round scheduledAt tier',
+  'escalation.reassign': command,
+  'escalation.rebase': `${command} dryRun policyVersion`,
+  'escalation.resolve': `${command} reason`,
+  'escalation.snooze': `${command} until`,
+  'escalation.trigger': 'policyVersion reason',
+  'escalation.unacknowledge': command,
   'escalation_policy.create': 'forced',
   'escalation_policy.update': 'forced',
   'event.ingest': 'eventType sent severity suppressed',

@@ -16,7 +16,6 @@ const rule: Rule = {
   matchers: [],
   channelIds: [],
   policyId: null,
-  aggregate: null,
   stop: false,
 };
 const event = buildEvent({
