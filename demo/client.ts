@@ -4,6 +4,7 @@ export interface Client {
   get<T>(path: string): Promise<T>;
   /** Any answer but `status` ends the demo with what the API said. */
   post<T>(path: string, body: unknown, status: number): Promise<T>;
+  patch<T>(path: string, body: unknown): Promise<T>;
 }
 
 /** Speaks to the public API as any producer would: HTTP and an API key. Paths begin below `/api/v2`. */
@@ -21,6 +22,7 @@ export function createClient(apiUrl: string, apiKey: string): Client {
   return {
     get: (path) => call('GET', path, undefined, 200),
     post: (path, body, status) => call('POST', path, body, status),
+    patch: (path, body) => call('PATCH', path, body, 200),
   };
 }
 
@@ -78,4 +80,22 @@ export interface Integrity {
   rootHash: string;
   pending: { entries: number };
   findings: Array<{ code: string; index?: number; entryId?: string; expected?: string; got?: string }>;
+}
+
+export interface Escalation {
+  id: string;
+  state: string;
+  round: number;
+  tier: number;
+  dueAt: string | null;
+  why: string | null;
+}
+
+export interface TimelineEntry {
+  at: string;
+  kind: string;
+  round: number;
+  tier: number;
+  reason: string | null;
+  proof: string | null;
 }

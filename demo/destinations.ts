@@ -8,6 +8,9 @@ export interface Destinations {
   readonly names: ReadonlyMap<string, string>;
   readonly flakyId: string;
   readonly archiveId: string;
+  /** A channel that mails go out by, and one that everybody reads. */
+  readonly mailId: string;
+  readonly slackId: string;
 }
 
 export async function createDestinations(api: Client, receivers: Receivers): Promise<Destinations> {
@@ -49,5 +52,5 @@ export async function createDestinations(api: Client, receivers: Receivers): Pro
     channelIds: [slackId],
   });
   await create('/rules', { name: 'drift and hosts', types: ['drift.*', 'host.*'], channelIds: [slackId] });
-  return { projectId, names, flakyId, archiveId };
+  return { projectId, names, flakyId, archiveId, mailId, slackId };
 }

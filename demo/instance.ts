@@ -21,10 +21,11 @@ export interface Instance {
   stop(): Promise<void>;
 }
 
-/** The standard schedule's six attempts with seconds for minutes, and loopback opened for deliveries. */
+/** The standard schedule's six attempts with seconds for minutes, tiers a second apart at least, and loopback opened for deliveries. */
 const demoSettings = {
   TOCSIN_RETRY_STANDARD: 'PT0S,PT1S,PT1S,PT1S,PT1S,PT1S',
   TOCSIN_RETRY_JITTER_MIN: 'PT0S',
+  TOCSIN_MIN_INTERVAL: 'PT1S',
   TOCSIN_EGRESS_ALLOW: '127.0.0.1',
   TOCSIN_LOG_LEVEL: 'warn',
 };
