@@ -90,6 +90,8 @@ export interface RequestContext {
   readonly trail: AuditTrail;
   /** Runs `work` once the transaction is committed, without delaying the answer; its failure is logged. */
   readonly afterCommit: (work: () => Promise<unknown> | void) => void;
+  /** If the request fails, `record` is what records that, once its transaction is rolled back; it tells the ids (UUIDs) of the audit entries. */
+  readonly recordFailureBy: (record: () => Promise<readonly string[]>) => void;
 }
 
 /** The handler runs inside one transaction of the principal's organization, which commits when it returns. */

@@ -7,7 +7,7 @@ import { type EscalationRow, wasPaged } from '../db/queries/escalation-list.ts';
 import { leastDuration, formatDuration } from '../domain/duration.ts';
 import { DomainError, notFound, validationFailed } from '../domain/errors.ts';
 import type { Fault } from '../domain/errors.ts';
-import type { Outcome, RefusalCode } from '../domain/escalation-effect.ts';
+import type { Outcome } from '../domain/escalation-effect.ts';
 import type { GroupCommand } from '../domain/escalation-input.ts';
 import type { AcknowledgementProof } from '../domain/escalation-policy.ts';
 import type { AuditPart } from './audit-trail.ts';
@@ -17,6 +17,7 @@ import { endpoint } from './endpoint.ts';
 import type { Endpoint, EndpointDefinition, TransactionContext } from './endpoint.ts';
 import { commandAnswer, presentCommandAnswer } from './escalation-fields.ts';
 import { targets } from './escalation-policy-fields.ts';
+import { noteRefusal, refuse } from './escalation-refusals.ts';
 import { readEscalationRow } from './escalations.ts';
 import { assertReferences } from './references.ts';
 import { idParams, prose, time, wireId } from './schema.ts';
@@ -81,17 +82,22 @@ function commandEndpoint<B extends z.ZodType>(definition: CommandDefinition<B>):
       };
       const dryRun = isDryRun?.(input.body) === true;
       const { outcome, left, after, at } = await (dryRun ? tryOut : repeatInSavepoint)(em, async (inner) => apply(inner, context, change));
-      if (typeof outcome === 'object') throw refuse(outcome.refused, command, after);
-      if (!dryRun) afterCommit(() => deps.announceSteps(left));
-      const answer = presentCommandAnswer(after, outcome === 'noop');
-      const { already, ...position } = answer;
+      const said = { path: 'rest', proof, ...details?.(input.body), ...(dryRun ? { dryRun } : {}) };
       const part: AuditPart = {
         resource: { type: 'escalation', id: before.id },
         projectId: before.projectId ?? undefined,
         correlation: { eventId: before.eventId, escalationId: before.id },
-        details: { path: 'rest', proof, already, ...details?.(input.body), ...(dryRun ? { dryRun } : {}), result: position },
       };
-      audit(part, async (entryId) => {
+      if (typeof outcome === 'object') {
+        const refused = { code: outcome.refused, command, proof, escalation: after, at, part: { ...part, details: said } };
+        // What was only tried out has not happened.
+        if (!dryRun) context.recordFailureBy(async () => noteRefusal(context, refused));
+        throw refuse(refused);
+      }
+      if (!dryRun) afterCommit(() => deps.announceSteps(left));
+      const answer = presentCommandAnswer(after, outcome === 'noop');
+      const { already, ...position } = answer;
+      audit({ ...part, details: { ...said, already, result: position } }, async (entryId) => {
         await nameAuditEntry(organizationId, { escalationId: before.id, at, entryId }).execute(em.getKysely());
       });
       return { body: answer };
@@ -140,25 +146,6 @@ async function assertMayCommand(em: EntityManager, principal: Principal, { id, o
   const { organizationId, type, id: userId } = principal;
   if (type === 'user' && (await wasPaged(em, organizationId, { escalationId: id, openedAt, userId }))) return;
   throw new DomainError('permission_denied', 'This needs the permission escalations.acknowledge, or to have been paged by the escalation.');
-}
-
-function refuse(code: RefusalCode, command: GroupCommand, { status, round, tier }: EscalationRow): DomainError {
-  switch (code) {
-    case 'wrong_state':
-      return new DomainError('wrong_state', `Not possible: the escalation is ${status}.`);
-    case 'tier_mismatch':
-      return new DomainError('tier_mismatch', `The escalation is at round ${round}, tier ${tier}.`);
-    case 'proof_too_weak':
-      return new DomainError('proof_too_weak', 'The policy takes no acknowledgement that is known by an API key alone.');
-    case 'unknown_tier':
-      return validationFailed([{ pointer: '/toTier', code, detail: 'is no tier of the policy' }]);
-    case 'unknown_policy':
-      return command.name === 'rebase'
-        ? validationFailed([{ pointer: '/policyVersion', code: 'unknown_version', detail: 'is no version of the policy' }])
-        : validationFailed([{ pointer: '/policyId', code, detail: 'is no escalation policy of this organization' }]);
-    case 'after_hard_stop':
-      return validationFailed([{ pointer: '', code, detail: 'must end before the escalation is given up' }]);
-  }
 }
 
 /** A body of which every member may be left out, and so the whole. */

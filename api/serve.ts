@@ -42,6 +42,7 @@ export interface Reply {
 export async function serve(endpoint: Endpoint, request: Request, exchange: Exchange, server: Server): Promise<Reply> {
   const principal = await admit(endpoint, request, exchange, server);
   const trail = trailOf(endpoint, request, exchange, principal);
+  let recordOwn: (() => Promise<readonly string[]>) | undefined;
   try {
     if (endpoint.permission !== 'authenticated') assertPermission(principal, endpoint.permission);
     const body = await readBody(request, {
@@ -62,14 +63,15 @@ export async function serve(endpoint: Endpoint, request: Request, exchange: Exch
       idempotencyKey: parseIdempotencyKey(header(request, 'idempotency-key')),
       trail,
       afterCommit: (work) => afterCommit.push(work),
+      recordFailureBy: (record) => (recordOwn = record),
     };
     const raw = { params: request.params, query: parseQuery(request.url), body: body.json };
     const reply = await run(endpoint, { raw, context, path: request.path }, server);
     for (const work of afterCommit) server.background.run(endpoint.name, work);
     return reply;
   } catch (error) {
-    const entryIds = await recordFailure(error, { endpoint, request, exchange, principal, trail }, server);
-    exchange.auditEntryIds = entryIds;
+    const failure = { endpoint, request, exchange, principal, trail };
+    exchange.auditEntryIds = (await tryOwn(recordOwn, failure, server)) ?? (await recordFailure(error, failure, server));
     throw error;
   }
 }
@@ -180,6 +182,21 @@ interface Failure {
   readonly exchange: Exchange;
   readonly principal: Principal;
   readonly trail: AuditTrail;
+}
+
+/** What the handler records of its failure. @returns undefined: nothing, it is left to the server */
+async function tryOwn(
+  record: (() => Promise<readonly string[]>) | undefined,
+  { endpoint, principal: { organizationId }, exchange: { requestId } }: Failure,
+  { deps }: Server,
+): Promise<readonly string[] | undefined> {
+  try {
+    return await record?.();
+  } catch (error) {
+    // The caller's answer is already decided.
+    deps.log.error('audit', { organizationId, requestId, action: endpoint.name, error });
+    return undefined;
+  }
 }
 
 /** Not allowed = `blocked`; allowed, but it failed = `failure`. What is merely malformed, invalid or unknown is only counted. */

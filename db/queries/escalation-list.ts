@@ -22,6 +22,7 @@ export interface EscalationRow {
   version: number;
   round: number;
   tier: number;
+  firing: number;
   dueAt: string | null;
   why: string | null;
   openedAt: string;
@@ -54,7 +55,7 @@ interface PageKeys<K> {
 }
 
 const columns = sql`e.id, e.policy_id as "policyId", e.policy_version as "policyVersion", v.name as "policyName", e.project_id as "projectId",
-  e.event_id as "eventId", e.subject, e.previous_id as "previousId", e.status, e.severity, e.version, e.round, e.tier, e.due_at as "dueAt",
+  e.event_id as "eventId", e.subject, e.previous_id as "previousId", e.status, e.severity, e.version, e.round, e.tier, e.firing, e.due_at as "dueAt",
   e.why, e.opened_at as "openedAt", e.acknowledged_at as "acknowledgedAt", e.acknowledged_by as "acknowledgedBy",
   e.resolved_at as "resolvedAt", e.resolve_reason as "resolveReason"`;
 const policyVersion = sql`left join escalation_policy_version v on v.id = e.policy_id and v.version = e.policy_version`;
