@@ -83,15 +83,19 @@ export function insertUpdates(
               or m.deleted_at is null and p.status = 'active' and p.removed_at is null and m.user_id is distinct from t.actor)
         end
     ),
+    open as materialized (
+      select u.id from delivery u
+        where u.org_id = ${organizationId} and u.escalation_id in (select escalation_id from change) and u.purpose = 'escalation_update'
+          and u.destination_kind = 'channel' and u.finished_at is null
+        order by u.id for update
+    ),
     superseded as (
       update delivery u set cancel_requested = true, state = case when u.state = 'in_flight' then u.state else 'cancelled' end,
           error_code = case when u.state = 'in_flight' then u.error_code else ${superseded} end, hold_reason = null,
           next_attempt_at = case when u.state = 'in_flight' then u.next_attempt_at end,
           finished_at = case when u.state <> 'in_flight' then ${now}::timestamptz end,
           undelivered_at = case when u.state <> 'in_flight' then ${now}::timestamptz end
-        from (select distinct escalation_id from change) c
-        where u.org_id = ${organizationId} and u.escalation_id = c.escalation_id and u.purpose = 'escalation_update'
-          and u.destination_kind = 'channel' and u.finished_at is null
+        from open where u.org_id = ${organizationId} and u.id = open.id
     ),
     made as (
       insert into delivery (org_id, id, escalation_id, purpose, update_of, news, event_id, event_type, contact_method_id, destination_kind,

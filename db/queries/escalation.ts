@@ -206,13 +206,20 @@ export function cancelPages(
   at: number,
 ): RawBuilder<unknown> {
   return sql`
+    with open as materialized (
+      select d.id, c.reason
+        from unnest(${cancelled.map(({ escalationId }) => escalationId)}::uuid[], ${cancelled.map(({ reason }) => reason)}::text[])
+            as c (escalation_id, reason)
+          join delivery d on d.org_id = ${organizationId} and d.escalation_id = c.escalation_id
+        where d.finished_at is null and d.purpose <> 'escalation_update'
+        order by d.id for update of d
+    )
     update delivery d set state = case when d.state = 'in_flight' then d.state else 'cancelled' end,
         cancel_requested = true, error_code = case when d.state = 'in_flight' then d.error_code else c.reason end, hold_reason = null,
         next_attempt_at = case when d.state = 'in_flight' then d.next_attempt_at end,
         finished_at = case when d.state <> 'in_flight' then ${time(at)}::timestamptz end,
         undelivered_at = case when d.state <> 'in_flight' then ${time(at)}::timestamptz end
-      from unnest(${cancelled.map(({ escalationId }) => escalationId)}::uuid[], ${cancelled.map(({ reason }) => reason)}::text[]) as c (escalation_id, reason)
-      where d.org_id = ${organizationId} and d.escalation_id = c.escalation_id and d.finished_at is null and d.purpose <> 'escalation_update'
+      from open c where d.org_id = ${organizationId} and d.id = c.id
   `;
 }
 

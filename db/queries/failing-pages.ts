@@ -26,10 +26,14 @@ export async function findFailingEscalations(
  * transaction: what fails in between is considered, and seen once more.
  */
 export async function markFailingSeen(em: EntityManager, { organizationId, escalationId }: FailingEscalation): Promise<void> {
-  await sql`update delivery set failing_seen = true
-    where org_id = ${organizationId} and escalation_id = ${escalationId} and failing_at is not null and not failing_seen`.execute(
-    em.getKysely(),
-  );
+  await sql`
+    with unseen as materialized (
+      select id from delivery
+        where org_id = ${organizationId} and escalation_id = ${escalationId} and failing_at is not null and not failing_seen
+        order by id for update
+    )
+    update delivery d set failing_seen = true from unseen where d.org_id = ${organizationId} and d.id = unseen.id
+  `.execute(em.getKysely());
 }
 
 /** Whether no page of the firing reaches anybody outside the app soon; from the first time on the firing's row tells since when. */

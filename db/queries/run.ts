@@ -118,6 +118,12 @@ export function beginRuns(
         from run r join delivery d on d.org_id = ${organizationId} and d.id = r.delivery_id
           and d.run_id is null and d.run_seq = r.run_seq - 1 and d.finished_at is null
     ),
+    -- Whoever cancels the pages of an escalation locks them in this order.
+    held as (
+      select count(*) as pages from (
+        select 1 from delivery d where d.org_id = ${organizationId} and d.id in (select id from member where escalation_id is not null)
+          order by d.id for update) as page
+    ),
     begun as (
       update delivery d
         set state = 'in_flight', run_id = m.of_run, run_seq = case when d.run_id is null then d.run_seq + 1 else d.run_seq end,
@@ -125,6 +131,7 @@ export function beginRuns(
         from member m join destination t on t.id = m.destination_id and t.active and not t.deleted
         where d.org_id = ${organizationId} and d.id = m.id and (d.run_id is null or d.run_id = m.of_run) and d.finished_at is null
           and d.state in ('pending', 'retrying', 'held') and d.next_attempt_at <= ${now} and not d.cancel_requested
+          and (select pages >= 0 from held)
         returning d.id, d.total_attempts, d.cycle, d.trigger, m.lane, d.event_id, d.attempt_count, m.channel_type
     ),
     inserted as (
@@ -196,7 +203,9 @@ export interface FinishedAttempt {
  * delivery that reached its destination ends `delivered` whatever was thought of it.
  */
 export function finishAttempts(organizationId: string, finished: readonly FinishedAttempt[]): RawBuilder<FinishedDelivery> {
-  const column = <T>(value: (one: FinishedAttempt) => T): T[] => finished.map(value);
+  // Rows are locked in this order, by everybody.
+  const inOrder = finished.toSorted((a, b) => (a.deliveryId < b.deliveryId ? -1 : 1));
+  const column = <T>(value: (one: FinishedAttempt) => T): T[] => inOrder.map(value);
   const time = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());
   const json = (value: unknown): string | null => (value === null ? null : JSON.stringify(value));
   return sql<FinishedDelivery>`
