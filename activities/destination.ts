@@ -6,6 +6,7 @@ import { channelSecretsPlace, webhookSecretPlace } from '../db/destination-secre
 import { ChannelEntity, type ChannelRow } from '../db/entities/channel.ts';
 import { WebhookEntity, type WebhookRow } from '../db/entities/webhook.ts';
 import { readMessage } from '../db/queries/message.ts';
+import { readNotice } from '../db/queries/notice.ts';
 import { readPage } from '../db/queries/page.ts';
 import type { DestinationMark, PageMark } from '../db/queries/run.ts';
 import { SecretUnavailableError, type SecretBox } from '../db/secrets.ts';
@@ -34,6 +35,7 @@ export interface Outgoing {
   messageId?: string;
   view?: () => Promise<MessageView>;
   page?: PageMark | null;
+  noticeId?: string | null;
 }
 
 /** A destination as it is at one version, its secrets open. Lives in memory only. */
@@ -91,7 +93,9 @@ export function createDestinations({ orm, secrets, publicUrl }: DestinationsOpti
         inOrganization(orm, organizationId, async (em) =>
           readPage(em, organizationId, { eventId, mark, channelId: id, publicUrl, secrets }),
         );
-      return openChannel(secrets, channel, { view, page, address });
+      const notice = async (noticeId: string) =>
+        inOrganization(orm, organizationId, async (em) => readNotice(em, organizationId, noticeId));
+      return openChannel(secrets, channel, { view, page, notice, address });
     });
 
   return {
@@ -181,11 +185,12 @@ interface ChannelUse {
   /** What it says of an event. */
   view: (eventId: string) => Promise<MessageView>;
   page: (eventId: string, mark: PageMark) => Promise<{ view: MessageView; address: string | null }>;
+  notice: (noticeId: string) => Promise<MessageView>;
   /** Instead of those that its settings name. */
   address: string | undefined;
 }
 
-function openChannel(box: SecretBox, row: ChannelRow, { view: eventView, page: readPageOf, address }: ChannelUse): Destination {
+function openChannel(box: SecretBox, row: ChannelRow, { view: eventView, page: readPageOf, notice, address }: ChannelUse): Destination {
   const { id, version, name, retryPolicy } = row;
   const common = {
     kind: 'channel' as const,
@@ -206,10 +211,13 @@ function openChannel(box: SecretBox, row: ChannelRow, { view: eventView, page: r
     ...common,
     broken: false,
     redact: createRedactor(opened.secrets),
-    async build({ eventId, deliveryId, attempt, nowMs, providerRef, page, view = async () => eventView(eventId) }) {
+    async build({ eventId, deliveryId, attempt, nowMs, providerRef, page, noticeId, view }) {
       const context = { deliveryId, attempt, nowMs, providerRef };
       try {
-        if (page === undefined || page === null) return opened.render(await view(), context);
+        if (page === undefined || page === null) {
+          const told = view ?? (async () => (noticeId ? notice(noticeId) : eventView(eventId)));
+          return opened.render(await told(), context);
+        }
         const told = await readPageOf(eventId, page);
         const personal = told.address === null ? opened : open(told.address);
         return 'verdict' in personal ? personal : personal.render(told.view, context);

@@ -3,6 +3,7 @@ import type { FactsCache } from '../db/queries/routing-facts.ts';
 import { type SilencePlan, stepSilence } from '../db/silence-step.ts';
 import { toWireId } from '../domain/id.ts';
 import type { EscalationStarter } from '../temporal/escalation-starter.ts';
+import type { GroupStarter } from '../temporal/group-starter.ts';
 import type { RunStarter } from '../temporal/run-starter.ts';
 import type { SilenceInput, SilenceStep } from '../workflows/messages.ts';
 
@@ -11,6 +12,7 @@ export interface SilenceDependencies {
   facts: FactsCache;
   starter: Pick<RunStarter, 'offer'>;
   escalations: Pick<EscalationStarter, 'wake'>;
+  groups: Pick<GroupStarter, 'wake'>;
 }
 
 const summaries: Record<SilencePlan['what'], string> = {
@@ -19,12 +21,13 @@ const summaries: Record<SilencePlan['what'], string> = {
   ended: 'it ends',
 };
 
-export function createSilenceActivities({ orm, facts, starter, escalations }: SilenceDependencies) {
+export function createSilenceActivities({ orm, facts, starter, escalations, groups }: SilenceDependencies) {
   /** Does what the silence has to do by now, and says what to wait for. May be repeated at any point. */
   async function advanceSilence(input: SilenceInput): Promise<SilenceStep> {
-    const announce: Parameters<typeof stepSilence>[0]['announce'] = ({ deliveries, changed }) => {
+    const announce: Parameters<typeof stepSilence>[0]['announce'] = ({ deliveries, changed, groups: bundled }) => {
       starter.offer(deliveries);
       escalations.wake(changed);
+      groups.wake(bundled);
     };
     const next = await stepSilence({ orm, facts, announce }, input, Date.now);
     if (next === null) return { kind: 'ended' };

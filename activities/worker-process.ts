@@ -19,6 +19,7 @@ import { clientOver, type TemporalClient } from '../temporal/connection.ts';
 import { sdkLogger } from '../temporal/runtime.ts';
 import { startRelay } from '../temporal/relay.ts';
 import { createEscalationStarter, type EscalationStarter } from '../temporal/escalation-starter.ts';
+import { createGroupStarter, type GroupStarter } from '../temporal/group-starter.ts';
 import { createSilenceStarter, type SilenceStarter } from '../temporal/silence-starter.ts';
 import { createRunStarter, type RunStarter } from '../temporal/run-starter.ts';
 import { keepSchedules } from '../temporal/schedules.ts';
@@ -34,6 +35,7 @@ export interface WorkerProcess {
   starter: RunStarter;
   escalations: EscalationStarter;
   silences: SilenceStarter;
+  groups: GroupStarter;
   temporal: TemporalClient;
   orm: MikroORM;
   egress: Egress;
@@ -94,9 +96,11 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
   const facts = createFactsCache();
   const tellFailing = createFailingPages({ orm, facts, starter, escalations, log });
   const silences = createSilenceStarter({ temporal, publicUrl, onFailed: (error) => log.warn('silence.wake', { error }) });
+  const groups = createGroupStarter({ temporal, onFailed: (error) => log.warn('group.wake', { error }) });
   const activities = createActivities({
     orm,
     facts,
+    groups,
     tellFailing,
     starter,
     escalations,
@@ -154,6 +158,7 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
     escalations,
     tellFailing,
     silences,
+    groups,
     closeAbandoned: createAbandonedCloser({ orm, destinations, retry, log }),
   });
   const sequencer = createSequencer({
@@ -175,6 +180,7 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
     starter,
     escalations,
     silences,
+    groups,
     temporal,
     orm,
     egress,
@@ -185,7 +191,7 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
       schedules.stop();
       await relay.stop();
       await starter.stop();
-      await Promise.all([escalations.stop(), silences.stop()]);
+      await Promise.all([escalations.stop(), silences.stop(), groups.stop()]);
       for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
       // A receiver that has not answered by then is given up; its attempt is recorded as interrupted and does not count.
       const timer = setTimeout(() => stopSending.abort(), sendGraceMs);

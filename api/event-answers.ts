@@ -16,7 +16,7 @@ export const presentedDecision = z.object({
     id: z.string().nullable(),
     channelType: z.string().nullable(),
   }),
-  verdict: z.enum(['send', 'escalate', 'suppress']),
+  verdict: z.enum(['send', 'group', 'escalate', 'suppress']),
   reason: z.string(),
 });
 export const explainedDecision = presentedDecision.extend({

@@ -128,12 +128,18 @@ const explainEvent = endpoint({
           ...presentDecision(decision),
           winner: decision.winner === null ? null : presentReference(decision.winner),
           losers: decision.losers.map(presentReference),
-          sendAt: decision.verdict === 'send' ? new Date(decision.until ?? outcome.event.acceptedAt).toISOString() : null,
+          sendAt: sendAtOf(decision, outcome.event.acceptedAt),
         })),
       },
     };
   },
 });
+
+/** Null: not, or not before something else happens. */
+function sendAtOf({ verdict, until }: Decision, acceptedAt: number): string | null {
+  const at = verdict === 'send' ? (until ?? acceptedAt) : verdict === 'group' ? until : null;
+  return at === null ? null : new Date(at).toISOString();
+}
 
 function dataOf(event: unknown, text: string): RawValue | undefined {
   return isJsonObject(event) && event['data'] !== undefined ? rawMember(text, 'data') : undefined;

@@ -1,9 +1,11 @@
 import type { RawBuilder } from 'kysely';
 import { newGroup } from '../db/escalation-step.ts';
 import { findGroups, type GroupSelection, insertGroups, lockGroups, readGroups, type StoredGroup } from '../db/queries/escalation-group.ts';
+import { findNoticeGroups, lockNoticeGroups, lockNoticeKeys, type StoredNoticeGroup } from '../db/queries/notice-group.ts';
 import { findOccurrences, findProblems, lockStandings, readStandings } from '../db/queries/problem.ts';
 import type { OrganizationFacts } from '../db/queries/routing-facts.ts';
 import { createIntakeEscalations, groupsOf } from './intake-escalations.ts';
+import { createIntakeNotices, noticeGroupsOf } from './intake-notices.ts';
 import { createStandings, standingKeyOf } from './intake-standings.ts';
 import type { DraftEvent, IntakeScope } from './intake-work.ts';
 
@@ -29,10 +31,12 @@ export function planScope(
   const selection = groupsOf(events, facts);
   const fresh = selection.keys.map(({ policyId, groupKey }) => newGroup(policyId, groupKey, at));
   const hasGroups = selection.keys.length + selection.problems.length > 0;
+  const bundled = noticeGroupsOf(events, facts.routing);
   const reads = {
     problems: keys.length === 0 ? undefined : findProblems(organizationId, keys),
     occurrences: keys.length === 0 ? undefined : findOccurrences(organizationId, keys),
     groups: hasGroups ? findGroups(organizationId, selection satisfies GroupSelection) : undefined,
+    notices: bundled.keys.length + bundled.problems.length > 0 ? findNoticeGroups(organizationId, bundled) : undefined,
   };
   const statements = [
     ...(lock && keys.length > 0 ? [lockStandings(keys)] : []),
@@ -40,6 +44,9 @@ export function planScope(
     ...(lock && fresh.length > 0 ? [insertGroups(organizationId, fresh, at)] : []),
     ...(lock && hasGroups ? [lockGroups(organizationId, selection)] : []),
     ...(reads.groups === undefined ? [] : [reads.groups]),
+    ...(lock && bundled.keys.length > 0 ? [lockNoticeKeys(bundled.keys)] : []),
+    ...(lock && reads.notices !== undefined ? [lockNoticeGroups(organizationId, bundled)] : []),
+    ...(reads.notices === undefined ? [] : [reads.notices]),
   ];
   return {
     statements,
@@ -52,6 +59,7 @@ export function planScope(
       return {
         standings: createStandings(readStandings({ problems: rowsOf(reads.problems), occurrences: rowsOf(reads.occurrences) }), facts),
         escalations: createIntakeEscalations(organizationId, facts, groups, at),
+        notices: createIntakeNotices(organizationId, facts, rowsOf(reads.notices) as StoredNoticeGroup[], at),
       };
     },
   };

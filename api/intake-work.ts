@@ -16,6 +16,7 @@ import type { Principal } from './authorization.ts';
 import { auditAcknowledgement, authorOf, refusalOf } from './event-acknowledgements.ts';
 import type { StoredAnswer } from './idempotency.ts';
 import type { IntakeEscalations } from './intake-escalations.ts';
+import type { IntakeNotices } from './intake-notices.ts';
 import { type IntakeStandings, type Standing, standingKeyOf } from './intake-standings.ts';
 
 /** What one request posts: one event, or a batch whose members stand or fall alone. */
@@ -85,6 +86,7 @@ export interface IntakeWork {
 export interface IntakeScope {
   standings: IntakeStandings;
   escalations: IntakeEscalations;
+  notices: IntakeNotices;
 }
 
 /** What decisions depend on besides the event and the instant. */
@@ -121,7 +123,8 @@ export function routeAll(known: Known, requests: readonly IntakeRequest[], repla
   const at = Math.max(...requests.map(({ now }) => now.getTime()));
   work.ownRecords = recordOwnEvents(steps.ownEvents(), organizationId, at, facts.routing);
   // After the events' own, which their answers name.
-  work.drafts.push(...acknowledgements, ...steps.audit());
+  scope.notices.steps.tickAtOnce(at);
+  work.drafts.push(...scope.notices.steps.audit(), ...acknowledgements, ...steps.audit());
   return work;
 }
 
@@ -161,7 +164,7 @@ export function route(
   return {
     event,
     change,
-    decisions: [...decide(event, facts.routing, { change, muted }), ...decisions],
+    decisions: [...scope.notices.apply(event, standing, decide(event, facts.routing, { change, muted })), ...decisions],
     silenced: findSilenced(event, standing, facts),
     escalationId,
   };

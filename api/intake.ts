@@ -16,6 +16,7 @@ import { DomainError } from '../domain/errors.ts';
 import { groupCommit } from '../domain/group-commit.ts';
 import { decisionsTotal, eventsTotal, intakeGroupSize } from '../metrics.ts';
 import type { EscalationStarter } from '../temporal/escalation-starter.ts';
+import type { GroupStarter } from '../temporal/group-starter.ts';
 import type { RunStarter } from '../temporal/run-starter.ts';
 import { areKeysTaken, claimIdempotencyKey, storeAnswer, takeIdempotencyKeys, type StoredAnswer } from './idempotency.ts';
 import {
@@ -48,6 +49,7 @@ export interface IntakeOptions {
   secrets: SecretBox;
   starter: Pick<RunStarter, 'offer'>;
   escalations: Pick<EscalationStarter, 'wake'>;
+  groups: Pick<GroupStarter, 'wake'>;
 }
 
 /** Events of one transaction, and transactions of one organization under way at once: with one, what arrives meanwhile makes a larger group. */
@@ -60,12 +62,12 @@ const maxTries = 5;
  * The transaction behind `POST /events`: event, decisions, deliveries, in-app notifications and audit entries, committed before anyone is
  * told. Requests of one organization that arrive while a transaction commits share the next one.
  */
-export function createIntake({ orm, secrets, starter, escalations }: IntakeOptions): Intake {
+export function createIntake({ orm, secrets, starter, escalations, groups }: IntakeOptions): Intake {
   const facts = createFactsCache();
-  const groups = new Map<string, (request: IntakeRequest) => Promise<Settled>>();
+  const gathering = new Map<string, (request: IntakeRequest) => Promise<Settled>>();
 
   const groupOf = (organizationId: string) => {
-    let group = groups.get(organizationId);
+    let group = gathering.get(organizationId);
     if (group === undefined) {
       group = groupCommit({
         maxSize: maxGroupEvents,
@@ -73,7 +75,7 @@ export function createIntake({ orm, secrets, starter, escalations }: IntakeOptio
         inFlight: maxTransactions,
         run: async (requests) => commitEach(organizationId, requests),
       });
-      groups.set(organizationId, group);
+      gathering.set(organizationId, group);
     }
     return group;
   };
@@ -107,8 +109,14 @@ export function createIntake({ orm, secrets, starter, escalations }: IntakeOptio
       (await commitInOnePiece(organizationId, requests)) ??
       (await inOrganization(orm, organizationId, async (em) => commitKeyed(em, organizationId, requests)));
     const { deliveries, changed } = work.scope.escalations.steps.outcome();
-    starter.offer([...deliveries, ...[...work.records, ...work.ownRecords].flatMap((record) => unownedOf(organizationId, record))]);
+    const notices = work.scope.notices.steps.outcome();
+    starter.offer([
+      ...deliveries,
+      ...notices.deliveries,
+      ...[...work.records, ...work.ownRecords].flatMap((record) => unownedOf(organizationId, record)),
+    ]);
     escalations.wake(changed);
+    groups.wake(notices.changed);
     count(work);
     return work.results;
   };
@@ -258,6 +266,7 @@ function writeStatements(
     ...(occurrences.length === 0 ? [] : [saveOccurrences(organizationId, occurrences)]),
     ...steps.statements(entries),
     ...steps.updates(),
+    ...scope.notices.steps.statements(),
   ];
 }
 

@@ -7,6 +7,7 @@ import { collectProcessMetrics } from '../metrics.ts';
 import { connectLazily } from '../temporal/connection.ts';
 import { createEscalationStarter, type EscalationStarter } from '../temporal/escalation-starter.ts';
 import { createRunStarter, type RunStarter } from '../temporal/run-starter.ts';
+import { createGroupStarter, type GroupStarter } from '../temporal/group-starter.ts';
 import { createSilenceStarter, type SilenceStarter } from '../temporal/silence-starter.ts';
 import { startApi } from './server.ts';
 
@@ -24,7 +25,7 @@ await runProcess(async ({ env }) => {
   });
 
   // Links in workflows name the address, which is known once a free port was found; the relay starts what is posted before that.
-  const late: { starter?: RunStarter; escalations?: EscalationStarter; silences?: SilenceStarter } = {};
+  const late: { starter?: RunStarter; escalations?: EscalationStarter; silences?: SilenceStarter; groups?: GroupStarter } = {};
   const api = await startApi({
     config,
     log,
@@ -32,6 +33,7 @@ await runProcess(async ({ env }) => {
     starter: { offer: (deliveries) => late.starter?.offer(deliveries) },
     escalations: { wake: (changed) => late.escalations?.wake(changed) },
     silences: { wake: (changed) => late.silences?.wake(changed) },
+    groups: { wake: (changed) => late.groups?.wake(changed) },
   });
   late.starter = createRunStarter({
     temporal,
@@ -46,6 +48,7 @@ await runProcess(async ({ env }) => {
     onFailed: (error) => log.warn('escalation.wake', { error }),
   });
   late.silences = createSilenceStarter({ temporal, publicUrl: api.url, onFailed: (error) => log.warn('silence.wake', { error }) });
+  late.groups = createGroupStarter({ temporal, onFailed: (error) => log.warn('group.wake', { error }) });
   log.info('listening', { url: api.url });
 
   return async () => {
@@ -53,6 +56,7 @@ await runProcess(async ({ env }) => {
     await late.starter?.stop();
     await late.escalations?.stop();
     await late.silences?.stop();
+    await late.groups?.stop();
     await temporal.close();
     await orm.close(true);
   };

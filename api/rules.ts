@@ -3,9 +3,11 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { z } from 'zod';
 import { RuleEntity } from '../db/entities/rule.ts';
 import type { RuleRow } from '../db/entities/rule.ts';
+import { closeNoticeGroups } from '../db/queries/notice-group.ts';
 import { notFound } from '../domain/errors.ts';
 import { newId } from '../domain/id.ts';
 import { foldName } from '../domain/name.ts';
+import { inspectLeast } from './duration.ts';
 import { endpoint } from './endpoint.ts';
 import { holdTypes, inspectPatterns } from './event-pattern.ts';
 import { openPage, pageOf, pageQuery } from './paging.ts';
@@ -13,8 +15,9 @@ import { definedOnly } from './patch.ts';
 import { assertProjects } from './projects.ts';
 import { assertReferences } from './references.ts';
 import type { Reference } from './references.ts';
-import { maxPosition, presentRule, ruleFields as fields, shownRule } from './rule-fields.ts';
+import { leastRuleDurations, maxPosition, presentRule, ruleFields as fields, shownRule } from './rule-fields.ts';
 import { idParams } from './schema.ts';
+import { inspectAll } from './validation.ts';
 import { assertVersion, versionHeaders } from './version.ts';
 
 interface Naming {
@@ -68,7 +71,7 @@ const createRule = endpoint({
   summary: 'Create a rule',
   permission: 'monitoring.manage',
   idempotent: true,
-  inspect: inspectPatterns('types/*'),
+  inspect: inspectAll(inspectPatterns('types/*'), inspectLeast(leastRuleDurations)),
   body: z
     .strictObject({
       name: fields.name,
@@ -81,6 +84,7 @@ const createRule = endpoint({
       matchers: fields.matchers.default([]),
       channelIds: fields.channelIds.default([]),
       policyId: fields.policyId.nullable().default(null),
+      aggregate: fields.aggregate.default(null),
       stop: fields.stop.default(false),
     })
     .meta({ id: 'RuleCreate' }),
@@ -130,7 +134,7 @@ const updateRule = endpoint({
   summary: 'Change a rule',
   permission: 'monitoring.manage',
   conditional: true,
-  inspect: inspectPatterns('types/*'),
+  inspect: inspectAll(inspectPatterns('types/*'), inspectLeast(leastRuleDurations)),
   params: idParams('rule'),
   body: z
     .strictObject({
@@ -144,6 +148,7 @@ const updateRule = endpoint({
       matchers: fields.matchers.optional(),
       channelIds: fields.channelIds.optional(),
       policyId: fields.policyId.nullable().optional(),
+      aggregate: fields.aggregate.optional(),
       stop: fields.stop.optional(),
     })
     .meta({ id: 'RulePatch' }),
@@ -158,6 +163,7 @@ const updateRule = endpoint({
     assertVersion(row, ifMatch);
     const before = presentRule(row);
     em.assign(row, definedOnly({ ...body, types }));
+    if (!row.enabled || !row.aggregate) await closeNoticeGroups(em, organizationId, row.id, now.getTime());
     row.nameKey = foldName(row.name);
     row.version += 1;
     row.updatedAt = now;
@@ -181,6 +187,7 @@ const deleteRule = endpoint({
     const row = await findRule(em, principal.organizationId, params.id, LockMode.PESSIMISTIC_WRITE);
     assertVersion(row, ifMatch);
     audit({ resource: { type: 'rule', id: row.id, name: row.name }, before: presentRule(row) });
+    await closeNoticeGroups(em, principal.organizationId, row.id, now.getTime());
     row.deletedAt = now;
     return {};
   },

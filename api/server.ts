@@ -9,6 +9,7 @@ import type { TemporalClient } from '../temporal/connection.ts';
 import { runDestinationTest } from '../temporal/destination-test.ts';
 import { wakeRun } from '../temporal/wake.ts';
 import type { EscalationStarter } from '../temporal/escalation-starter.ts';
+import type { GroupStarter } from '../temporal/group-starter.ts';
 import type { RunStarter } from '../temporal/run-starter.ts';
 import type { SilenceStarter } from '../temporal/silence-starter.ts';
 import { createApp } from './app.ts';
@@ -25,6 +26,7 @@ export interface ApiOptions {
   starter: Pick<RunStarter, 'offer'>;
   escalations: Pick<EscalationStarter, 'wake'>;
   silences: Pick<SilenceStarter, 'wake'>;
+  groups: Pick<GroupStarter, 'wake'>;
 }
 
 export interface RunningApi {
@@ -40,7 +42,7 @@ const stopMs = 10_000;
 const sweepMs = 50;
 
 /** Listens, and returns when requests are answered. @throws one clear sentence when the port is taken. */
-export async function startApi({ config, log, temporal, starter, escalations, silences }: ApiOptions): Promise<RunningApi> {
+export async function startApi({ config, log, temporal, starter, escalations, silences, groups }: ApiOptions): Promise<RunningApi> {
   const orm = await openDatabase({ databaseUrl: config.databaseUrl, role: 'tocsin_app', poolMax, applicationName: 'tocsin_api' });
   const secrets = createSecretBox(config.secretKeys);
   // Judges addresses when they are saved; the worker judges again when it sends.
@@ -61,7 +63,7 @@ export async function startApi({ config, log, temporal, starter, escalations, si
     wakeSilence: (silence) => silences.wake([silence]),
     ...createEscalationChanges({ orm, starter, escalations }),
     authentication: createAuthentication({ orm, log }),
-    intake: createIntake({ orm, secrets, starter, escalations }),
+    intake: createIntake({ orm, secrets, starter, escalations, groups }),
     endpoints,
     readiness,
   });

@@ -1,6 +1,7 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import { newId } from '../domain/id.ts';
-import { decideUnmuted, type Muting } from '../domain/routing.ts';
+import type { AcceptedEvent } from '../domain/event.ts';
+import { type Decision, decideUnmuted, type Muting } from '../domain/routing.ts';
 import { activeSilence, silenceSteps } from '../domain/silence.ts';
 import { appendAudit } from './audit-log.ts';
 import { EventEntity } from './entities/event.ts';
@@ -9,6 +10,15 @@ import { SilenceEntity, type SilenceRow } from './entities/silence.ts';
 import { commitEscalationChange } from './escalation-change.ts';
 import { createEscalationSteps, type EscalationSteps, type StepOutcome, writeSteps } from './escalation-step.ts';
 import { recordOf, recordOwnEvents, tocsin, unownedOf } from './event-record.ts';
+import { attachMember, createNoticeSteps, noticeKeysOf, type NoticeSteps } from './notice-step.ts';
+import {
+  type ChangedNoticeGroup,
+  findNoticeGroups,
+  lockNoticeGroups,
+  lockNoticeKeys,
+  renewNoticeGroups,
+  type StoredNoticeGroup,
+} from './queries/notice-group.ts';
 import { findGroups, lockGroups, readGroups, type StoredGroup } from './queries/escalation-group.ts';
 import { insertIntake, type IntakeRecord } from './queries/intake.ts';
 import { acceptedEventOf } from './queries/message.ts';
@@ -36,7 +46,12 @@ interface Deps {
   orm: MikroORM;
   facts: FactsCache;
   /** Told of what a transaction left to do, once it has committed. */
-  announce: (left: StepOutcome) => void;
+  announce: (left: SilenceOutcome) => void;
+}
+
+/** What is left to do, and the groups of notices whose workflow has to look again. */
+export interface SilenceOutcome extends StepOutcome {
+  groups: ChangedNoticeGroup[];
 }
 
 /** What a silence does next by itself. Null: nothing any more, or there is no such silence. */
@@ -112,6 +127,9 @@ async function endSilence(deps: Deps, name: SilenceName, now: () => number): Pro
   while ((await releaseSome(deps, name, now())) > 0);
   const { orm, facts } = deps;
   const { organizationId } = name;
+  // Notices left out what it muted; their groups find out what that was.
+  const groups = await inOrganization(orm, organizationId, async (em) => renewNoticeGroups(em, organizationId, now()));
+  deps.announce({ deliveries: [], changed: [], groups });
   for (let after: string | null = null; ;) {
     const waiting: string[] = await inOrganization(orm, organizationId, async (em) => findWaiting(em, organizationId, after, 100));
     for (const escalationId of waiting) {
@@ -119,7 +137,7 @@ async function endSilence(deps: Deps, name: SilenceName, now: () => number): Pro
         { orm, facts },
         { organizationId, escalationId, at: now(), mayClose: true, input: () => ({ kind: 'silences_changed' }) },
       );
-      if (changed !== undefined) deps.announce(changed.outcome);
+      if (changed !== undefined) deps.announce({ ...changed.outcome, groups: [] });
     }
     after = waiting.at(-1) ?? null;
     if (after === null) return;
@@ -154,7 +172,7 @@ async function release(
   em: EntityManager,
   { organizationId, known, at }: Release,
   taken: Awaited<ReturnType<typeof takeSilenced>>,
-): Promise<StepOutcome> {
+): Promise<SilenceOutcome> {
   const open = taken.filter(({ isOpen }) => isOpen);
   const events = await em.find(EventEntity, { orgId: organizationId, id: open.map(({ eventId }) => eventId) });
   const eventOf = new Map(events.map((row) => [row.id, acceptedEventOf(row)]));
@@ -172,6 +190,7 @@ async function release(
   }
 
   const records: IntakeRecord[] = [];
+  const unmuted: Array<Unmuted & { decisionsBefore: number }> = [];
   for (const { problemId, eventId, decisions } of open) {
     const event = eventOf.get(eventId);
     // Retention may have taken it.
@@ -182,13 +201,48 @@ async function release(
       continue;
     }
     const decided = decideUnmuted(event, known.routing, { at: now, muted: mutingOf(steps, groups, problemId) });
-    records.push({ ...recordOf({ event, decisions: decided }, tocsin), again: { at: now, decisionsBefore: decisions } });
+    unmuted.push({ event, problemId, decisions: decided, decisionsBefore: decisions });
   }
+  const notices = await bundle(em, { organizationId, known, at: now }, unmuted);
+  for (const { event, decisions, decisionsBefore } of unmuted)
+    records.push({ ...recordOf({ event, decisions }, tocsin), again: { at: now, decisionsBefore } });
   const own = recordOwnEvents(steps.ownEvents(), organizationId, now, known.routing);
   if (records.length + own.length > 0) await insertIntake(organizationId, [...records, ...own]).execute(em.getKysely());
-  const entryIds = await appendAudit(em, [...records.map((record) => auditOf(organizationId, record)), ...steps.audit()]);
-  const { deliveries, changed } = await writeSteps(em, steps, { own: entryIds.slice(records.length), ofCommand: () => null });
-  return { changed, deliveries: [...deliveries, ...[...records, ...own].flatMap((record) => unownedOf(organizationId, record))] };
+  const drafts = [...records.map((record) => auditOf(organizationId, record)), ...steps.audit()];
+  const entryIds = await appendAudit(em, [...drafts, ...notices.audit()]);
+  const { deliveries, changed } = await writeSteps(em, steps, {
+    own: entryIds.slice(records.length, drafts.length),
+    ofCommand: () => null,
+  });
+  for (const statement of notices.statements()) await statement.execute(em.getKysely());
+  const left = notices.outcome();
+  return {
+    changed,
+    groups: left.changed,
+    deliveries: [...deliveries, ...left.deliveries, ...[...records, ...own].flatMap((record) => unownedOf(organizationId, record))],
+  };
+}
+
+interface Unmuted {
+  event: AcceptedEvent;
+  problemId: string;
+  decisions: Decision[];
+}
+
+/** What rules bundle joins its groups, whose locks come last. Completes the decisions. */
+async function bundle(em: EntityManager, { organizationId, known, at }: Release, unmuted: Unmuted[]): Promise<NoticeSteps> {
+  const { routing } = known;
+  const keys = unmuted.flatMap(({ event, decisions }) => noticeKeysOf(event, decisions, routing));
+  const selection = { keys, problems: [] };
+  if (keys.length > 0) {
+    await lockNoticeKeys(keys).execute(em.getKysely());
+    await lockNoticeGroups(organizationId, selection).execute(em.getKysely());
+  }
+  const { rows } = keys.length === 0 ? { rows: [] } : await findNoticeGroups(organizationId, selection).execute(em.getKysely());
+  const steps = createNoticeSteps({ organizationId, at, routing, groups: rows as StoredNoticeGroup[] });
+  for (const one of unmuted) one.decisions = attachMember(steps, routing, { ...one, at, member: { key: one.problemId, kind: 'problem' } });
+  steps.tickAtOnce(at);
+  return steps;
 }
 
 /** A cooldown or a snooze that the problem came into hides it for longer. */

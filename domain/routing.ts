@@ -54,12 +54,16 @@ export type RoutingReason =
   | 'destination_deleted'
   | 'no_channels'
   | 'own_operations'
-  | 'user_inactive';
+  | 'user_inactive'
+  | 'group_wait';
 
 /** What an escalation policy gives, besides those that it shares. */
 export type PolicyReason = 'policy_match' | 'grouped';
 
-export type DecisionReason = RoutingReason | PolicyReason;
+/** What a rule's group gives for the end of a problem. */
+export type GroupReason = 'resolved_before_notice' | 'grouped';
+
+export type DecisionReason = RoutingReason | PolicyReason | GroupReason;
 
 export interface Decision {
   target: {
@@ -68,7 +72,8 @@ export interface Decision {
     id: string | null;
     channelType: string | null;
   };
-  verdict: 'send' | 'escalate' | 'suppress';
+  /** `group`: a notice of its rule will tell of it, with others. */
+  verdict: 'send' | 'group' | 'escalate' | 'suppress';
   reason: DecisionReason;
   /** `<kind>:<id>@<version>` of the configuration row that decided; null: built in. */
   winner: string | null;
@@ -120,7 +125,7 @@ function applyStanding(decision: Decision, { change, muted }: EventStanding, sil
     };
   if (muted !== null && change !== 'resolved' && decision.target.channelType !== 'in_app')
     return { ...decision, verdict: 'suppress', reason: muted };
-  return reason === null ? decision : { ...decision, reason };
+  return reason === null || decision.verdict === 'group' ? decision : { ...decision, reason };
 }
 
 function losersOf({ winner, losers }: Decision): string[] {
@@ -170,7 +175,7 @@ function decideChannels(event: AcceptedEvent, { rules, channels }: RoutingFacts)
         target: { kind: 'channel', id: channelId, channelType: channel?.type ?? null },
         ...(channel === undefined
           ? ({ verdict: 'suppress', reason: 'destination_deleted' } as const)
-          : destinationVerdict(event, channel, 'rule_match')),
+          : channelVerdict(event, channel, rule)),
         winner,
         losers: [],
         until: null,
@@ -183,6 +188,13 @@ function decideChannels(event: AcceptedEvent, { rules, channels }: RoutingFacts)
   return decisions;
 }
 
+/** What is told in the app is bundled there by its reader, and what Tocsin says of itself is told at once. */
+function channelVerdict(event: AcceptedEvent, channel: RoutedChannel, { aggregate }: Rule): Pick<Decision, 'verdict' | 'reason'> {
+  const single = destinationVerdict(event, channel, 'rule_match');
+  const isBundled = aggregate !== null && single.verdict === 'send' && channel.type !== 'in_app' && !isOwn(event);
+  return isBundled ? { verdict: 'group', reason: 'group_wait' } : single;
+}
+
 /** An event about a destination (`webhook.failing`) is never sent to that destination: it would feed on itself. */
 function destinationVerdict(
   event: AcceptedEvent,
@@ -191,6 +203,11 @@ function destinationVerdict(
 ): Pick<Decision, 'verdict' | 'reason'> {
   if (event.category === 'operations' && event.resource?.id === destination.id) return { verdict: 'suppress', reason: 'own_operations' };
   return destination.active ? { verdict: 'send', reason } : { verdict: 'suppress', reason: 'destination_inactive' };
+}
+
+/** Whether rules that bundle what they send bundle this. */
+export function isOwn({ category }: Pick<AcceptedEvent, 'category'>): boolean {
+  return category === 'escalation' || category === 'operations';
 }
 
 function decidePeople(event: AcceptedEvent, { activeMemberIds }: RoutingFacts): Decision[] {

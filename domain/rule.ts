@@ -1,3 +1,4 @@
+import type { Aggregate } from './aggregation.ts';
 import type { AcceptedEvent } from './event.ts';
 import type { Category } from './event-type.ts';
 import { isAtLeast, type Severity } from './severity.ts';
@@ -48,6 +49,8 @@ export interface Rule {
   channelIds: readonly string[];
   /** The escalation policy that its events go to. */
   policyId: string | null;
+  /** How what it sends is bundled; null: each event by itself. */
+  aggregate: Aggregate | null;
   /** Later rules are not asked. */
   stop: boolean;
 }

@@ -29,6 +29,7 @@ await runProcess(async ({ env, stopping, fail }) => {
     starter: { offer: (deliveries) => worker?.starter.offer(deliveries) },
     escalations: { wake: (changed) => worker?.escalations.wake(changed) },
     silences: { wake: (changed) => worker?.silences.wake(changed) },
+    groups: { wake: (changed) => worker?.groups.wake(changed) },
   });
   const working = connectWorker({ address, namespace, log, signal: stopping }).then(async (connection) => {
     worker = await startWorkerProcess({ config, connection, log, publicUrl: api.url });

@@ -13,6 +13,7 @@ import {
   findOverdueSilences,
   findUnowned,
   findUnseenEscalations,
+  findUnseenGroups,
   readBacklog,
   reportLoop,
   type UnfinishedAttempt,
@@ -24,6 +25,7 @@ import { wake, workflowIds } from '../workflows/messages.ts';
 import type { TemporalClient } from './connection.ts';
 import type { UnownedDelivery } from '../db/queries/unowned.ts';
 import type { EscalationStarter } from './escalation-starter.ts';
+import type { GroupStarter } from './group-starter.ts';
 import type { RunStarter } from './run-starter.ts';
 import type { SilenceStarter } from './silence-starter.ts';
 
@@ -34,6 +36,7 @@ export interface RelayOptions {
   starter: RunStarter;
   escalations: Pick<EscalationStarter, 'wake'>;
   silences: Pick<SilenceStarter, 'wake'>;
+  groups: Pick<GroupStarter, 'wake'>;
   workerId: string;
   log: Logger;
   /** Tells escalations that pages of theirs reach nobody soon. */
@@ -67,6 +70,7 @@ const limits = {
   failing: 200,
   silences: 100,
   updates: 1_000,
+  groups: 100,
 } as const;
 
 /**
@@ -74,7 +78,7 @@ const limits = {
  * without a clock gets one here, each second. Several relays side by side are harmless: starting, claiming and closing are conditional.
  */
 export function startRelay(options: RelayOptions): Relay {
-  const { orm, temporal, starter, escalations, silences, workerId, log, closeAbandoned, tellFailing } = options;
+  const { orm, temporal, starter, escalations, silences, groups, workerId, log, closeAbandoned, tellFailing } = options;
   const checkedAt = new Map<string, number>();
   let rounds = 0;
   let stopped = false;
@@ -146,6 +150,13 @@ export function startRelay(options: RelayOptions): Relay {
     return released.length;
   };
 
+  /** Groups whose workflow has not seen their plan, or has not run the tick that is due. */
+  const wakeGroups = async (): Promise<number> => {
+    const unseen = await findUnseenGroups(orm.em.fork(), { afterMs: unownedAfterMs, limit: limits.groups });
+    groups.wake(unseen);
+    return unseen.length;
+  };
+
   /** Also wakes it: the signal that said "look again" may have been lost. */
   const isRunning = async (runId: string): Promise<boolean> => {
     const handle = temporal.client.workflow.getHandle(workflowIds.deliver(runId));
@@ -181,6 +192,7 @@ export function startRelay(options: RelayOptions): Relay {
       failing: (await attempt('failing', tellUnseen)) ?? 0,
       silences: (await attempt('silences', wakeSilences)) ?? 0,
       updates: (await attempt('updates', releaseUpdates)) ?? 0,
+      groups: (await attempt('groups', wakeGroups)) ?? 0,
     };
     await attempt('housekeeping', async () => {
       await deleteOldTests(orm.em.fork());

@@ -21,6 +21,7 @@ export const workflowTypes = {
   sweepDeliveries: 'sweepDeliveries',
   escalation: 'escalation',
   silence: 'silence',
+  notificationGroup: 'notificationGroup',
 } as const;
 
 export const workflowIds = {
@@ -28,6 +29,7 @@ export const workflowIds = {
   destinationTest: (testId: string): string => `test:${testId}`,
   escalation: (escalationId: string): string => `esc:${escalationId}`,
   silence: (silenceId: string): string => `sil:${silenceId}`,
+  notificationGroup: (groupId: string): string => `grp:${groupId}`,
 } as const;
 
 /** Ids only: deliveries are rows, and what a row says may change while the workflow waits. */
@@ -103,7 +105,7 @@ export interface EscalationInput {
   escalationId: string;
 }
 
-/** "The escalation's row has this version now, look again." A lost, doubled or late signal is harmless. */
+/** "The row of the escalation, or of the group, has this version now, look again." A lost, doubled or late signal is harmless. */
 export const changed = defineSignal<[{ version: number }]>('changed');
 
 /** What an on-call tool or an operator sends. `requestId` makes a repetition harmless; the actor is a claim, recorded as one. */
@@ -156,3 +158,14 @@ export const silenceChanged = defineSignal('silenceChanged');
 
 /** What a silence's row says after what was due has been done. */
 export type SilenceStep = { kind: 'ended' } | { kind: 'wait'; ms: number; dueAt: string; summary: string; details: string };
+
+export interface NotificationGroupInput {
+  /** UUIDs. */
+  organizationId: string;
+  groupId: string;
+}
+
+/** What a group's row says after the tick that was due has been run; `ms` null: nothing is due until it changes. */
+export type NotificationGroupStep =
+  | { kind: 'ended' }
+  | { kind: 'wait'; ms: number | null; version: number; dueAt: string | null; summary: string; details: string };

@@ -1,4 +1,5 @@
 import { defineEntity, type InferEntity, p } from '@mikro-orm/core';
+import type { Aggregate } from '../../domain/aggregation.ts';
 import type { Matcher } from '../../domain/rule.ts';
 
 export const RuleEntity = defineEntity({
@@ -19,6 +20,8 @@ export const RuleEntity = defineEntity({
     channelIds: p.array().columnType('uuid[]'),
     /** The escalation policy that its events go to. */
     policyId: p.uuid().nullable(),
+    /** How what it sends is bundled. */
+    aggregate: p.json<Aggregate>().columnType('jsonb').nullable(),
     stop: p.boolean(),
     version: p.integer(),
     createdAt: p.datetime(3),

@@ -23,7 +23,7 @@ export class Migration0004OnCall extends Migration {
 
   private createConfiguration(): void {
     this.addSql(`
-      alter table rule add column policy_id uuid;
+      alter table rule add column policy_id uuid, add column aggregate jsonb;
 
       create table calendar (
         id uuid primary key,

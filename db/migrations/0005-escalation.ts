@@ -10,6 +10,7 @@ export class Migration0005Escalation extends Migration {
     this.createEscalations();
     this.createLinkTokens();
     this.createWatchdog();
+    this.createNotices();
     for (const table of tenantTables) this.addSql(ownRows(table));
     // Who is paged depends on them, and intake pages with what it knows.
     for (const table of ['schedule', 'schedule_override', 'contact_method']) {
@@ -288,6 +289,71 @@ export class Migration0005Escalation extends Migration {
       this.addSql(`create policy relay on ${table} to tocsin_relay using (true); grant select on ${table} to tocsin_relay;`);
   }
 
+  /**
+   * What rules bundle: per rule and group key one group that is open, which everybody locks who changes it. `state` is the domain's; the
+   * members hold what their events said.
+   */
+  private createNotices(): void {
+    this.addSql(`
+      create table notice_group (
+        org_id uuid not null references organization (id),
+        id uuid not null,
+        rule_id uuid not null,
+        group_key text not null,
+        channel_ids uuid[] not null,
+        state jsonb not null,
+        -- of the plan, and what a workflow is known to have seen of it
+        version int not null,
+        seen_version int not null default 0,
+        due_at timestamptz(3),
+        opened_at timestamptz(3) not null,
+        closed_at timestamptz(3),
+        changed_at timestamptz(3) not null,
+        -- when its members were last compared with problems and silences
+        synced_at timestamptz(3) not null,
+        primary key (org_id, id)
+      ) with (fillfactor = 70);
+      create unique index notice_group_open on notice_group (org_id, rule_id, group_key) where closed_at is null;
+      create index notice_group_due on notice_group (due_at) where due_at is not null;
+      create index notice_group_unseen on notice_group (changed_at) where seen_version < version;
+
+      create table notice_group_member (
+        org_id uuid not null references organization (id),
+        group_id uuid not null,
+        -- of a problem, or of the event that merely occurred
+        key uuid not null,
+        about jsonb not null,
+        primary key (org_id, group_id, key)
+      );
+      create index notice_group_member_key on notice_group_member (org_id, key);
+
+      create table notice (
+        org_id uuid not null references organization (id),
+        id uuid not null,
+        group_id uuid not null,
+        rule_id uuid not null,
+        tick int not null,
+        -- the instant of the tick, not of the sending
+        at timestamptz(3) not null,
+        reason text not null,
+        subject text not null,
+        message text not null,
+        severity text not null,
+        -- the event that stands for it
+        event_id uuid not null,
+        firing jsonb not null,
+        resolved jsonb not null,
+        primary key (org_id, id)
+      );
+      create unique index notice_tick on notice (org_id, group_id, tick);
+      alter table delivery add column notice_id uuid;
+      create unique index delivery_notice on delivery (org_id, notice_id, destination_id) where notice_id is not null;
+
+      create policy relay on notice_group to tocsin_relay using (true);
+      grant select on notice_group to tocsin_relay;
+    `);
+  }
+
   /** Links with which a person who was paged acknowledges without signing in. The rows hold no token: it is computed from them. */
   private createLinkTokens(): void {
     this.addSql(`
@@ -331,6 +397,9 @@ const tenantTables = [
   'link_token',
   'watchdog_episode',
   'watchdog_alarm',
+  'notice_group',
+  'notice_group_member',
+  'notice',
 ];
 
 const ownRows = (table: string): string => `

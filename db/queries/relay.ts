@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { sql } from 'kysely';
+import type { ChangedNoticeGroup } from './notice-group.ts';
 import { unownedColumns, type UnownedDelivery } from './unowned.ts';
 
 /** What the relay looks for, in all organizations; run as `tocsin_relay`. Instants are the database's own clock. */
@@ -165,6 +166,21 @@ export async function findOverdueSilences(
   const { rows } = await sql<{ organizationId: string; silenceId: string }>`
     select org_id as "organizationId", silence_id as "silenceId" from silence_clock
       where due_at < clock_timestamp() - make_interval(secs => ${afterMs / 1_000}) order by due_at limit ${limit}
+  `.execute(em.getKysely());
+  return rows;
+}
+
+/** Groups of notices that wait for a workflow: their plan is newer than any has seen, or the tick that is due has not been run. */
+export async function findUnseenGroups(
+  em: EntityManager,
+  { afterMs, limit }: { afterMs: number; limit: number },
+): Promise<ChangedNoticeGroup[]> {
+  const { rows } = await sql<ChangedNoticeGroup>`
+    (select org_id as "organizationId", id as "groupId", version from notice_group
+      where seen_version < version and changed_at < clock_timestamp() - make_interval(secs => ${afterMs / 1_000}) order by changed_at limit ${limit})
+    union
+    (select org_id, id, version from notice_group
+      where due_at < clock_timestamp() - make_interval(secs => ${afterMs / 1_000}) order by due_at limit ${limit})
   `.execute(em.getKysely());
   return rows;
 }

@@ -102,6 +102,7 @@ async function readFacts(em: EntityManager, organizationId: string, version: str
         matchers: rule.matchers,
         channelIds: rule.channelIds,
         policyId: rule.policyId ?? null,
+        aggregate: rule.aggregate ?? null,
         stop: rule.stop,
       })),
       activeMemberIds: activeUserIds,

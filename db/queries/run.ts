@@ -35,6 +35,8 @@ export interface RunMember {
   providerRef: Record<string, unknown> | null;
   /** Of an escalation's message. */
   page: RunPage | null;
+  /** Of what a rule bundles: its delivery tells this notice instead of an event. */
+  noticeId: string | null;
   /** The rendered webhook body, of begun members of webhooks. */
   body: Buffer | null;
 }
@@ -142,7 +144,7 @@ export function beginRuns(
         m.next_attempt_at as "nextAttemptAt", m.cancel_requested as "cancelRequested", b.id is not null as begun,
         coalesce(b.total_attempts, m.total_attempts) as attempt, m.cycle, m.trigger, m.schedule_pos as "schedulePos",
         coalesce(b.attempt_count, m.attempt_count) as "attemptCount", m.interruptions, m.rate_limits as "rateLimits", m.created_at as "createdAt", m.provider_ref as "providerRef",
-        ${pageMark('m')} as page,
+        ${pageMark('m')} as page, m.notice_id as "noticeId",
         case when b.channel_type = 'webhook' and m.destination_kind = 'webhook' then e.body end as body,
         case when t.id is not null then json_build_object('id', t.id, 'version', t.version, 'active', t.active, 'deleted', t.deleted) end as destination
       from member m

@@ -3,7 +3,7 @@ import { sql } from 'kysely';
 
 /** What the watchdog looks for. The first functions look at all organizations, as `tocsin_relay`; instants are the database's clock. */
 
-export const lateKinds = ['escalation', 'silence', 'delivery'] as const;
+export const lateKinds = ['escalation', 'silence', 'notice', 'delivery'] as const;
 export type LateKind = (typeof lateKinds)[number];
 
 export interface Lateness {
@@ -24,6 +24,8 @@ export async function findLateness(em: EntityManager, afterMs: number): Promise<
         (select org_id, 'escalation' as kind, due_at from escalation where due_at < ${before} order by due_at limit 10000)
         union all
         (select org_id, 'silence', due_at from silence_clock where due_at < ${before} order by due_at limit 10000)
+        union all
+        (select org_id, 'notice', due_at from notice_group where due_at < ${before} order by due_at limit 10000)
         union all
         (select org_id, 'delivery', next_attempt_at from delivery
           where finished_at is null and state in ('pending', 'retrying') and next_attempt_at < ${before} order by next_attempt_at limit 10000)

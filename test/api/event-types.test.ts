@@ -165,7 +165,13 @@ describe('an event of such a type', () => {
   test('is known in every process as soon as it is made, and unknown as soon as it is deleted', async () => {
     const orm = await openDatabase({ databaseUrl: api.databaseUrl, role: 'tocsin_app' });
     const { secrets, log } = api.deps;
-    const intake = createIntake({ escalations: { wake: () => undefined }, orm, secrets, starter: { offer: () => {} } });
+    const intake = createIntake({
+      escalations: { wake: () => undefined },
+      groups: { wake: () => undefined },
+      orm,
+      secrets,
+      starter: { offer: () => {} },
+    });
     const other = await startApi({ deps: { orm, secrets, intake, authentication: createAuthentication({ orm, log }) } });
     const post = async (type: string) =>
       other.request('POST', '/events', { key: ours.key, body: { type, resource: { type: 'charge', id: '7' } } });

@@ -177,7 +177,13 @@ describe('an accepted event', () => {
     // Another API process on the same database, its knowledge of the organization already cached.
     const orm = await openDatabase({ databaseUrl: api.databaseUrl, role: 'tocsin_app' });
     const { secrets, log } = api.deps;
-    const intake = createIntake({ escalations: { wake: () => undefined }, orm, secrets, starter: { offer: () => {} } });
+    const intake = createIntake({
+      escalations: { wake: () => undefined },
+      groups: { wake: () => undefined },
+      orm,
+      secrets,
+      starter: { offer: () => {} },
+    });
     const other = await startApi({ deps: { orm, secrets, intake, authentication: createAuthentication({ orm, log }) } });
     try {
       for (let round = 1; round <= 5; round += 1) {

@@ -76,6 +76,8 @@ export interface TestApiOptions {
   readonly starter?: Parameters<typeof createIntake>[0]['starter'];
   /** Gets the escalations that changed. Default: nothing waits for them. */
   readonly escalations?: Parameters<typeof createIntake>[0]['escalations'];
+  /** Gets the groups of notices whose plan changed. Default: nothing waits for them. */
+  readonly groups?: Parameters<typeof createIntake>[0]['groups'];
 }
 
 const passedTest: DestinationTest = {
@@ -95,6 +97,7 @@ const passedTest: DestinationTest = {
 /** The whole API over HTTP on a database of its own. Answers are checked against their documented schemas. */
 export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
   const { deps: overrides = {}, endpoints = allEndpoints, starter = { offer: () => {} }, escalations = { wake: () => {} } } = options;
+  const { groups = { wake: () => {} } } = options;
   const { secretKeys = [{ id: 'test', key: randomBytes(32) }] } = options;
   const database = await createTestDatabase();
   const { databaseUrl } = database;
@@ -117,7 +120,7 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
     log,
     secrets,
     authentication: createAuthentication({ orm, log }),
-    intake: createIntake({ escalations, orm, secrets, starter }),
+    intake: createIntake({ escalations, groups, orm, secrets, starter }),
     destinations: egress,
     egress,
     minIntervalMs: 60_000,

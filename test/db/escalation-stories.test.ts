@@ -54,6 +54,7 @@ beforeAll(async () => {
     facts: createFactsCache(),
     starter: { offer: () => {} },
     escalations: { wake: () => {} },
+    groups: { wake: () => {} },
     log: api.deps.log,
   };
   work = { ...createEscalationActivities(deps), ...createSilenceActivities(deps) };

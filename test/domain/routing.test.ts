@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import { defaultAggregate } from '../../domain/aggregation.ts';
 import type { AcceptedEvent } from '../../domain/event.ts';
 import {
   decide,
@@ -38,8 +39,10 @@ const rule: Rule = {
   matchers: [],
   channelIds: ['c1'],
   policyId: null,
+  aggregate: null,
   stop: false,
 };
+const bundling = { ...rule, aggregate: defaultAggregate };
 const channels = new Map([
   ['c1', channel],
   ['c2', { ...channel, id: 'c2', type: 'email' }],
@@ -64,6 +67,7 @@ describe('every reason', () => {
   > = {
     subscribed: [{}, { webhooks: [webhook] }, 'webhook:w1 send subscribed'],
     rule_match: [{}, { rules: [rule], channels }, 'channel:c1 send rule_match'],
+    group_wait: [{}, { rules: [bundling], channels }, 'channel:c1 group group_wait'],
     builtin_default: [{}, {}, 'in_app send builtin_default'],
     destination_inactive: [{}, { webhooks: [{ ...webhook, active: false }] }, 'webhook:w1 suppress destination_inactive'],
     destination_deleted: [{}, { rules: [{ ...rule, channelIds: ['gone'] }], channels }, 'channel:gone suppress destination_deleted'],
@@ -79,6 +83,25 @@ describe('every reason', () => {
   };
   test.each(Object.entries(cases))('%s is given where it applies', (_, [event, facts, expected, standing]) => {
     expect(lines(event, facts, standing)).toContain(expected);
+  });
+});
+
+describe('a rule that bundles what it sends', () => {
+  const facts = { rules: [bundling], channels };
+
+  test('has a worsening and the end of a silence in its notices too', () => {
+    expect(lines({}, facts, { change: 'raised' })).toContain('channel:c1 group group_wait');
+    const decided = decideUnmuted(buildEvent(), { ...noFacts, ...facts }, { at: 1, muted: null });
+    expect(decided[0]).toMatchObject({ verdict: 'group', reason: 'group_wait' });
+  });
+
+  test('bundles nothing that is suppressed, and nothing that is told in the app or by Tocsin itself', () => {
+    expect(lines({}, facts, { change: 'duplicate' })).toContain('channel:c1 suppress deduplicated');
+    expect(lines({}, { ...facts, silences: [silence] })).toContain('channel:c1 suppress silenced');
+    expect(lines({}, facts, { muted: 'cooldown' })).toContain('channel:c1 suppress cooldown');
+    const inApp = new Map([['c1', { ...channel, type: 'in_app' }]]);
+    expect(lines({}, { ...facts, channels: inApp })).toContain('channel:c1 send rule_match');
+    expect(lines(about('w1'), facts)).toContain('channel:c1 send rule_match');
   });
 });
 

@@ -16,6 +16,7 @@ const rule: Rule = {
   matchers: [],
   channelIds: [],
   policyId: null,
+  aggregate: null,
   stop: false,
 };
 const event = buildEvent({

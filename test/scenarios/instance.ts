@@ -76,6 +76,7 @@ export async function startInstance(env: Environment = {}): Promise<Instance> {
     secretKeys: [{ id: 'test', key }],
     starter: { offer: (deliveries) => late.worker?.starter.offer(deliveries) },
     escalations: { wake: (changed) => late.worker?.escalations.wake(changed) },
+    groups: { wake: (changed) => late.worker?.groups.wake(changed) },
     deps: {
       minIntervalMs: 100,
       wakeDelivery: async (delivery) => {

@@ -116,6 +116,23 @@ test('silence: changed, ends', async () => {
   await record('silence-ended', workflowId);
 });
 
+test('notificationGroup: first notice, another one, all resolved', async () => {
+  const settings = { host: '127.0.0.1', port: 9, security: 'none', from: 'a@example.com', to: ['b@example.com'] };
+  const { id } = await tocsin.call('POST', '/channels', { name: 'bundled', type: 'email', settings });
+  const aggregate = { groupBy: ['label.story'], wait: 'PT0.5S', interval: 'PT0.5S', repeat: null };
+  const matchers = [{ key: 'label.story', op: '=', value: 'bundled' }];
+  await tocsin.call('POST', '/rules', { name: 'bundled', matchers, channelIds: [id], aggregate });
+  const post = async (type: string, dedupKey: string) => tocsin.post({ type, dedupKey, labels: { story: 'bundled' } });
+  await post('alert.fired', 'a');
+  const workflowId = await only(`WorkflowType = 'notificationGroup'`);
+  await new Promise((resolve) => setTimeout(resolve, 1_500));
+  await post('alert.fired', 'b');
+  await new Promise((resolve) => setTimeout(resolve, 1_500));
+  await post('alert.resolved', 'a');
+  await post('alert.resolved', 'b');
+  await record('notification-group', workflowId);
+});
+
 async function only(query: string): Promise<string> {
   const list = async () => Array.fromAsync(tocsin.client.workflow.list({ query }), ({ workflowId }) => workflowId);
   const [workflowId] = await waitFor(list, ({ length }) => length === 1, { what: query });
