@@ -1,4 +1,5 @@
 import type { MikroORM } from '@mikro-orm/postgresql';
+import { deleteClosedGroups } from '../db/queries/notice.ts';
 import { reportLoop } from '../db/queries/relay.ts';
 import { deleteFinishedDeliveries } from '../db/queries/retention.ts';
 import type { Logger } from '../log.ts';
@@ -31,6 +32,7 @@ export function createRetentionActivities({ relayOrm, workerId, deliveryRetentio
       deleted += batch.deleted;
       emptied += batch.emptied;
       more = batch.deleted === limit;
+      while ((await deleteClosedGroups(em, { before, limit })) === limit);
     }
     const result: SweepResult = { deleted, emptied, more };
     await reportLoop(relayOrm.em.fork(), 'retention', workerId, { ...result, before: before.toISOString() });

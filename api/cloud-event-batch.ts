@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { DomainError, validationFailed } from '../domain/errors.ts';
 import type { ReceivedCloudEvent } from './cloud-events.ts';
 import type { Answer, OwnTransactionContext } from './endpoint.ts';
-import { acceptEvents, keeping, presentOnly } from './event-answers.ts';
+import { acceptEvents, auditDenied, keeping, presentOnly } from './event-answers.ts';
 import { prepareEvents } from './event-drafts.ts';
 import type { EventMaker, PreparedEvent } from './intake-work.ts';
 import { toProblem } from './problem.ts';
@@ -40,8 +40,9 @@ export async function answerCloudEvents(context: OwnTransactionContext, events: 
         return await acceptOne(event, received[i]!);
       } catch (error) {
         // What is no fault of the event fails the request: repeated, it gets the answers of those that are accepted already.
-        if (error instanceof DomainError) return { error: toProblem(error, requestId) };
-        throw error;
+        if (!(error instanceof DomainError)) throw error;
+        await auditDenied(context, [{ error }]);
+        return { error: toProblem(error, requestId) };
       }
     }),
   );

@@ -1,7 +1,7 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { z } from 'zod';
 import type { RequestHeaders } from '../domain/cloud-event.ts';
-import type { Fault } from '../domain/errors.ts';
+import type { DomainError, Fault } from '../domain/errors.ts';
 import type { Permission } from '../domain/permission.ts';
 import type { AuditPart, AuditTrail } from './audit-trail.ts';
 import type { Principal } from './authorization.ts';
@@ -105,6 +105,8 @@ export interface TransactionContext extends RequestContext {
 export interface OwnTransactionContext extends RequestContext {
   /** Tells the ids (UUIDs) of the entries that the handler committed; MUST be called, with none when nothing was changed. */
   readonly auditedAs: (entryIds: readonly string[]) => void;
+  /** Records that part of the request was refused, as a refusal of all of it is: for bulk operations, whose parts stand or fall alone. */
+  readonly auditRefusal: (error: DomainError) => Promise<void>;
 }
 
 /** Raw parts of a request; `undefined` body = none was sent. */

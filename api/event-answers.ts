@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { DomainError } from '../domain/errors.ts';
 import { toWireId } from '../domain/id.ts';
 import type { ProblemChange } from '../domain/problem.ts';
 import type { Decision } from '../domain/routing.ts';
@@ -81,6 +82,17 @@ export async function acceptEvents(
   idempotency?: IntakeRequest['idempotency'],
 ): Promise<IntakeResult> {
   return deps.intake.accept({ principal, now, trail, events, ...(idempotency === undefined ? {} : { idempotency }) });
+}
+
+/** Of a batch, which is answered with success whatever became of its members: what the caller was not allowed. */
+export async function auditDenied(
+  { auditRefusal }: OwnTransactionContext,
+  outcomes: ReadonlyArray<IntakeOutcome | { error: unknown }>,
+): Promise<void> {
+  for (const outcome of outcomes) {
+    const error = 'error' in outcome ? outcome.error : undefined;
+    if (error instanceof DomainError && error.code === 'permission_denied') await auditRefusal(error);
+  }
 }
 
 /** What a request with the same key is to be answered; undefined without a key. */

@@ -3,9 +3,10 @@ import { sql } from 'kysely';
 import { z } from 'zod';
 import { ChannelEntity } from '../db/entities/channel.ts';
 import { DecisionEntity, type DecisionRow } from '../db/entities/decision.ts';
-import { DeliveryEntity } from '../db/entities/delivery.ts';
+import { DeliveryEntity, type DeliveryRow } from '../db/entities/delivery.ts';
 import { EventEntity, type EventRow } from '../db/entities/event.ts';
 import { listEscalationsOfEvent } from '../db/queries/escalation-list.ts';
+import { listNoticesOfEvent } from '../db/queries/notice.ts';
 import { notFound } from '../domain/errors.ts';
 import { categories } from '../domain/event-type.ts';
 import { toWireId } from '../domain/id.ts';
@@ -32,6 +33,8 @@ const summary = z
   })
   .meta({ id: 'EventSummary' });
 
+const deliveryOfEvent = z.object({ id: presentedId('delivery'), status: z.string(), destinationId: z.string(), attemptCount: z.int() });
+
 const detail = summary
   .extend({
     postedType: z.string(),
@@ -56,7 +59,18 @@ const detail = summary
         deliveryId: z.string().nullable(),
       }),
     ),
-    deliveries: z.array(z.object({ id: presentedId('delivery'), status: z.string(), destinationId: z.string(), attemptCount: z.int() })),
+    deliveries: z.array(deliveryOfEvent),
+    notices: z
+      .array(
+        z.object({
+          ruleId: presentedId('rule'),
+          at: presentedTime,
+          reason: z.string(),
+          subject: z.string(),
+          deliveries: z.array(deliveryOfEvent),
+        }),
+      )
+      .meta({ description: 'Those of rules that bundle what they send, which tell of it and of others.' }),
     escalation: shownEscalation.nullable().meta({ description: 'The newest of `escalations`.' }),
     escalations: z.array(shownEscalation).meta({ description: 'Those that it belongs to, newest first.' }),
     auditEntries: z.array(z.object({ id: presentedId('audit_entry'), action: z.string(), status: z.string(), recordedAt: presentedTime })),
@@ -66,6 +80,7 @@ const detail = summary
 /** Entries shown with an event; the audit list has them all. */
 const maxAuditEntries = 100;
 const maxEscalations = 20;
+const maxNotices = 50;
 
 const listEvents = endpoint({
   name: 'event.list',
@@ -143,12 +158,8 @@ const readEvent = endpoint({
         groupKey: row.groupKey ?? null,
         postedBy: { type: row.principalType, id: toWireId(row.principalType === 'user' ? 'user' : 'service_account', row.principalId) },
         decisions: decisions.map((decision) => presentDecisionRow(decision, channelTypes)),
-        deliveries: deliveries.map((delivery) => ({
-          id: toWireId('delivery', delivery.id),
-          status: delivery.state,
-          destinationId: toWireId(delivery.destinationKind, delivery.destinationId),
-          attemptCount: delivery.attemptCount,
-        })),
+        deliveries: deliveries.map(presentDeliveryOfEvent),
+        notices: await findNotices(em, organizationId, row.id),
         escalation: escalations[0] ?? null,
         escalations,
         auditEntries: await findAuditEntries(em, organizationId, row.id),
@@ -173,6 +184,26 @@ function presentSummary(row: EventRow) {
     occurredAt: row.occurredAt.toISOString(),
     acceptedAt: row.acceptedAt.toISOString(),
   };
+}
+
+function presentDeliveryOfEvent({ id, state, destinationKind, destinationId, attemptCount }: DeliveryRow) {
+  return { id: toWireId('delivery', id), status: state, destinationId: toWireId(destinationKind, destinationId), attemptCount };
+}
+
+async function findNotices(em: EntityManager, organizationId: string, eventId: string) {
+  const notices = await listNoticesOfEvent(em, organizationId, eventId, maxNotices);
+  const noticeIds = notices.map(({ id }) => id);
+  const sent =
+    noticeIds.length === 0
+      ? []
+      : await em.find(DeliveryEntity, { orgId: organizationId, noticeId: { $in: noticeIds } }, { orderBy: { id: 'asc' } });
+  return notices.map(({ id, ruleId, at, reason, subject }) => ({
+    ruleId: toWireId('rule', ruleId),
+    at: new Date(at).toISOString(),
+    reason,
+    subject,
+    deliveries: sent.filter(({ noticeId }) => noticeId === id).map(presentDeliveryOfEvent),
+  }));
 }
 
 function presentDecisionRow(decision: DecisionRow, channelTypes: ReadonlyMap<string, string>) {

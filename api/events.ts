@@ -12,6 +12,7 @@ import {
   acceptedEvent,
   acceptEvents,
   answerEvents,
+  auditDenied,
   explainedDecision,
   keeping,
   keyedBy,
@@ -90,6 +91,7 @@ const postEvents = ownTransactionEndpoint({
       };
     };
     const result = await acceptEvents(context, prepared.filter(isPrepared), keyedBy(context, '/events/batch', present));
+    if (!('replay' in result)) await auditDenied(context, result.outcomes);
     return answerEvents(context, result, present);
   },
 });

@@ -10,7 +10,7 @@ import type { Principal } from './authorization.ts';
 import { readBody } from './body.ts';
 import type { Background } from './background.ts';
 import type { Dependencies } from './dependencies.ts';
-import type { Answer, Endpoint, RequestContext } from './endpoint.ts';
+import type { Answer, Endpoint, OwnTransactionContext, RequestContext } from './endpoint.ts';
 import type { Exchange } from './exchange.ts';
 import { claimIdempotencyKey, hashRequest, parseIdempotencyKey, storeAnswer } from './idempotency.ts';
 import type { IdempotentRequest } from './idempotency.ts';
@@ -66,7 +66,10 @@ export async function serve(endpoint: Endpoint, request: Request, exchange: Exch
       recordFailureBy: (record) => (recordOwn = record),
     };
     const raw = { params: request.params, query: parseQuery(request.url), body: body.json };
-    const reply = await run(endpoint, { raw, context, path: request.path }, server);
+    const auditRefusal = async (error: DomainError): Promise<void> => {
+      await recordFailure(error, { endpoint, request, exchange, principal, trail }, server);
+    };
+    const reply = await run(endpoint, { raw, context, path: request.path, auditRefusal }, server);
     for (const work of afterCommit) server.background.run(endpoint.name, work);
     return reply;
   } catch (error) {
@@ -104,13 +107,14 @@ interface Call {
   readonly raw: { readonly params: unknown; readonly query: unknown; readonly body: unknown };
   readonly context: RequestContext;
   readonly path: string;
+  readonly auditRefusal: OwnTransactionContext['auditRefusal'];
 }
 
-async function run(endpoint: Endpoint, { raw, context, path }: Call, server: Server): Promise<Reply> {
+async function run(endpoint: Endpoint, { raw, context, path, auditRefusal }: Call, server: Server): Promise<Reply> {
   const faults = endpoint.inspect === undefined ? [] : await endpoint.inspect(raw.body, server.deps, context.principal);
   if (endpoint.transaction === 'own') {
     let entryIds: readonly string[] | undefined;
-    const answer = await endpoint.prepare(raw, faults)({ ...context, auditedAs: (ids) => (entryIds = ids) });
+    const answer = await endpoint.prepare(raw, faults)({ ...context, auditRefusal, auditedAs: (ids) => (entryIds = ids) });
     if (endpoint.audited && entryIds === undefined) throw new Error(`${endpoint.name} did not tell its audit entries`);
     return toReply(endpoint, answer, entryIds ?? [], server.verifyAnswers);
   }

@@ -38,6 +38,8 @@ export const DeliveryEntity = defineEntity({
     escalationId: p.uuid().nullable(),
     purpose: p.text().$type<MessagePurpose>().nullable(),
     firing: p.integer().nullable(),
+    /** The notice that it tells, of a rule that bundles. */
+    noticeId: p.uuid().nullable(),
     /** The page that an update follows. */
     updateOf: p.uuid().nullable(),
     /** Since when it was clear that a page reaches nobody soon. */

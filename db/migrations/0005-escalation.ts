@@ -346,12 +346,21 @@ export class Migration0005Escalation extends Migration {
         primary key (org_id, id)
       );
       create unique index notice_tick on notice (org_id, group_id, tick);
+      -- Which events a notice shows: where people look for what became of one.
+      create table notice_event (
+        org_id uuid not null references organization (id),
+        event_id uuid not null,
+        notice_id uuid not null,
+        primary key (org_id, event_id, notice_id)
+      );
+      create index notice_event_notice on notice_event (org_id, notice_id);
+      create index notice_group_closed on notice_group (closed_at) where closed_at is not null;
       alter table delivery add column notice_id uuid;
       create unique index delivery_notice on delivery (org_id, notice_id, destination_id) where notice_id is not null;
 
-      create policy relay on notice_group to tocsin_relay using (true);
-      grant select on notice_group to tocsin_relay;
     `);
+    for (const table of ['notice_group', 'notice_group_member', 'notice', 'notice_event'])
+      this.addSql(`create policy relay on ${table} to tocsin_relay using (true); grant select, delete on ${table} to tocsin_relay;`);
   }
 
   /** Links with which a person who was paged acknowledges without signing in. The rows hold no token: it is computed from them. */
@@ -400,6 +409,7 @@ const tenantTables = [
   'notice_group',
   'notice_group_member',
   'notice',
+  'notice_event',
 ];
 
 const ownRows = (table: string): string => `

@@ -193,7 +193,13 @@ export function forgetNoticeMembers(organizationId: string, groupId: string, kep
 
 export function insertNotices(organizationId: string, notices: readonly NoticeRecord[]): RawBuilder<unknown> {
   const column = <T>(value: (one: NoticeRecord) => T): T[] => notices.map(value);
+  const shown = notices.flatMap(({ id, firing, resolved }) => [...firing, ...resolved].map(({ eventId }) => ({ id, eventId })));
   return sql`
+    with shown as (
+      insert into notice_event (org_id, event_id, notice_id)
+        select distinct ${organizationId}::uuid, * from unnest(
+          ${shown.map(({ eventId }) => eventId)}::uuid[], ${shown.map(({ id }) => id)}::uuid[])
+    )
     insert into notice (org_id, id, group_id, rule_id, tick, at, reason, subject, message, severity, event_id, firing, resolved)
       select ${organizationId}, * from unnest(
         ${column(({ id }) => id)}::uuid[], ${column(({ groupId }) => groupId)}::uuid[], ${column(({ ruleId }) => ruleId)}::uuid[],

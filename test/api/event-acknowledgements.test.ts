@@ -125,6 +125,17 @@ describe('who may not acknowledge', () => {
     expect(blocked).toHaveLength(1);
     const batch = await post({ events: [acknowledged('disk'), { type: 'job.failed' }] }, key, '/events/batch');
     expect(batch.body['data']).toMatchObject([{ error: { status: 403, code: 'permission_denied' } }, { status: 'accepted' }]);
+    expect((await get('/audit-logs?action=event.ingest_batch&status=blocked'))['data']).toHaveLength(1);
+    const cloudEvent = { specversion: '1.0', id: '1', source: '/s', type: 'alert.acknowledged', dedupkey: 'disk' };
+    const headers = { 'Content-Type': 'application/cloudevents-batch+json' };
+    const carried = await api.request('POST', '/events', {
+      key: await api.buildKey(ours, ['events.write']),
+      raw: JSON.stringify([cloudEvent]),
+      headers,
+    });
+    expect(carried.body['data']).toMatchObject([{ error: { status: 403 } }]);
+    expect((await get('/audit-logs?action=event.ingest&status=blocked'))['data']).toHaveLength(2);
+    expect((await escalation.read())['state']).toBe('triggered');
     expect((await post({ type: 'alert.resolved', dedupKey: 'disk' }, key)).status).toBe(202);
     expect((await escalation.read())['state']).toBe('resolved');
   });

@@ -1,5 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { startApi, type TestApi, type TestOrganization } from '../api/start-api.ts';
+import { openDatabase } from '../../db/mikro-orm.config.ts';
+import { deleteClosedGroups } from '../../db/queries/notice.ts';
+import { toWireId } from '../../domain/id.ts';
 import type { ChangedNoticeGroup } from '../../db/queries/notice-group.ts';
 import { channelDecision, createNoticeStage } from './notice-stage.ts';
 
@@ -247,6 +250,41 @@ describe('a group', () => {
     await stage.advance(at(0, 1));
     expect(await stage.notices()).toEqual(['30s first {A} x2']);
   });
+});
+
+test('an event names the notices that show it, and what became of them; when they are old they go with their group', async () => {
+  await bundle();
+  const [first] = await stage.post(at(0, 0), fired('A'));
+  await stage.post(at(0, 0, 5), fired('B'));
+  await stage.post(at(0, 2), resolved('B'));
+  await stage.advance(at(0, 6));
+  const id = first !== undefined && 'event' in first ? toWireId('event', first.event.id) : '';
+  const read = async () => stage.call('GET', `/events/${id}`);
+  expect((await read())['notices']).toMatchObject([
+    {
+      at: new Date(at(0, 0, 30)).toISOString(),
+      reason: 'group_first',
+      subject: 'A and 1 more',
+      deliveries: [{ status: 'pending', attemptCount: 0 }],
+    },
+    { at: new Date(at(0, 5, 30)).toISOString(), reason: 'group_resolved', deliveries: [{ status: 'pending' }] },
+  ]);
+  const relay = await openDatabase({ databaseUrl: api.databaseUrl, role: 'tocsin_relay' });
+  try {
+    const sweep = async (before: number) => deleteClosedGroups(relay.em.fork(), { before: new Date(before), limit: 100 });
+    // Other organizations' groups go too: it is all of them that are swept.
+    await sweep(at(48, 0));
+    expect((await read())['notices']).toHaveLength(2);
+    await stage.post(at(1, 0), resolved('A'));
+    await stage.advance(at(2, 0));
+    expect(await sweep(at(1, 0))).toBe(0);
+    expect(await sweep(at(48, 0))).toBe(1);
+  } finally {
+    await relay.close(true);
+  }
+  expect((await read())['notices']).toEqual([]);
+  for (const table of ['notice', 'notice_event', 'notice_group', 'notice_group_member'])
+    expect([table, await stage.query(`select * from ${table}`)]).toEqual([table, []]);
 });
 
 test('what explain says of a bundled event is what happens, and it changes nothing', async () => {
