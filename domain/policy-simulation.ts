@@ -82,12 +82,17 @@ function beginSimulation(facts: SimulationFacts, plan: SimulationPlan, most: num
       return members.some((member) => member.key === key && member.firing) || held.some((one) => one.key === key);
     });
 
-  const apply = (group: SimulatedGroup, input: GroupInput, at: number, by: SimulatedEntry['by'] = null): SimulatedStep => {
+  /** Takes a step of a group, and writes down what it does. */
+  const take = (group: SimulatedGroup, step: () => SimulatedStep, by: SimulatedEntry['by'] = null): SimulatedStep => {
     const before = group.state();
-    const step = group.apply(input, at);
-    record.add(before, step, by);
-    return step;
+    const taken = step();
+    record.add(before, taken, by);
+    for (const effect of taken.effects)
+      if (effect.kind === 'close_problems') problems.close(effect.keys.filter((key) => holders(key).length === 0));
+    return taken;
   };
+  const apply = (group: SimulatedGroup, input: GroupInput, at: number, by: SimulatedEntry['by'] = null): SimulatedStep =>
+    take(group, () => group.apply(input, at), by);
   const command = (group: SimulatedGroup, asked: SimulatedCommand, by: NonNullable<SimulatedEntry['by']>, at: number): void => {
     const { id: escalationId, round, tier } = group.state().escalation!;
     apply(group, { kind: 'command', escalationId, command: toCommand(asked, { round, tier }, at), by }, at, by);
@@ -135,8 +140,7 @@ function beginSimulation(facts: SimulationFacts, plan: SimulationPlan, most: num
         let next: SimulatedGroup | undefined;
         for (const group of groups.values()) if (group.nextAt() < (next?.nextAt() ?? limit + 1)) next = group;
         if (next === undefined) return undefined;
-        const before = next.state();
-        record.add(before, next.advance(), null);
+        take(next, next.advance);
         yield;
       }
     },

@@ -26,6 +26,8 @@ export interface SimulatedChange {
 /** The problems of a simulation: the rules of intake, in memory. */
 export interface SimulatedProblems {
   apply: (event: SimulatedEvent, at: number) => SimulatedChange;
+  /** These are over: what comes under their dedup keys is new. */
+  close: (keys: readonly string[]) => void;
 }
 
 export function createSimulatedProblems(settings: { problemTtlMs: number }): SimulatedProblems {
@@ -51,6 +53,9 @@ export function createSimulatedProblems(settings: { problemTtlMs: number }): Sim
         endedKey: outcome.ended === null ? null : (before?.key ?? null),
         openKey: open?.key ?? null,
       };
+    },
+    close(keys) {
+      for (const [place, { key }] of problems) if (keys.includes(key)) problems.delete(place);
     },
   };
 }
