@@ -8,9 +8,12 @@ import { parseArgs } from 'node:util';
 import { benchAudit } from './audit.ts';
 import { measureBaseline, type Baseline } from './baseline.ts';
 import { type DeliveryFigures, measureDelivery } from './delivery.ts';
+import { benchEscalations } from './escalation.ts';
 import { startDriver, startInstance, type Driver, type Instance } from './instance.ts';
 
-const { values } = parseArgs({ options: { seconds: { type: 'string', default: '20' }, only: { type: 'string' } } });
+const { values } = parseArgs({
+  options: { seconds: { type: 'string', default: '20' }, only: { type: 'string' }, open: { type: 'string', default: '10000' } },
+});
 const seconds = Number(values.seconds);
 const publishers = 32;
 const wanted = (name: string): boolean => values.only === undefined || values.only.split(',').includes(name);
@@ -25,6 +28,10 @@ const driver = await startDriver();
 try {
   if (wanted('strict')) await withInstance({ TOCSIN_DELIVERY_RUN_MAX: '1' }, benchStrict);
   if (wanted('grouped') || wanted('latency') || wanted('fan')) await withInstance({}, benchGrouped);
+  if (wanted('escalations'))
+    await withInstance({ TOCSIN_MIN_INTERVAL: 'PT1S' }, async (instance, driver, baseline) =>
+      benchEscalations({ instance, driver, baseline, open: Number(values.open), seconds, print: line }),
+    );
   if (wanted('audit')) await benchAudit({ seconds: Math.min(10, seconds), print: line });
 } finally {
   driver.stop();

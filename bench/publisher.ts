@@ -13,6 +13,8 @@ export interface PublishOrder {
   batch: number;
   /** Each post has an Idempotency-Key. */
   keyed?: boolean;
+  /** Instead of one deployment that failed: alerts about so many problems in turn, whose keys begin so. */
+  problems?: { count: number; prefix: string };
 }
 
 export interface Published {
@@ -30,7 +32,7 @@ process.on('message', (order: PublishOrder) => {
   void publish(order).then((published) => process.send!(published));
 });
 
-async function publish({ url, apiKey, publishers, perSecond, seconds, batch, keyed = false }: PublishOrder): Promise<Published> {
+async function publish({ url, apiKey, publishers, perSecond, seconds, batch, keyed = false, problems }: PublishOrder): Promise<Published> {
   const pool = new Pool(url, { connections: perSecond === undefined ? publishers : 64, pipelining: 1 });
   const headers = { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' };
   const path = batch === 1 ? '/api/v2/events' : '/api/v2/events/batch';
@@ -39,7 +41,8 @@ async function publish({ url, apiKey, publishers, perSecond, seconds, batch, key
   let refused = 0;
   const post = async (): Promise<void> => {
     const startedAt = performance.now();
-    const body = batch === 1 ? eventText() : `{"events":[${Array.from({ length: batch }, eventText).join(',')}]}`;
+    const text = problems === undefined ? eventText : alertText(problems);
+    const body = batch === 1 ? text() : `{"events":[${Array.from({ length: batch }, text).join(',')}]}`;
     const answer = await pool.request({
       method: 'POST',
       path,
@@ -80,4 +83,10 @@ function eventText(): string {
   const postedAt = (performance.timeOrigin + performance.now()).toFixed(3);
   const text = `{"type":"deployment.failed","severity":"high","subject":"Deployment of checkout failed","data":{"postedAt":${postedAt},"pad":"`;
   return `${text}${'x'.repeat(bodyBytes - text.length - 3)}"}}`;
+}
+
+let alerts = 0;
+
+function alertText({ count, prefix }: NonNullable<PublishOrder['problems']>): () => string {
+  return () => `{"type":"alert.fired","severity":"high","subject":"Replication lags","dedupKey":"${prefix} ${(alerts += 1) % count}"}`;
 }
