@@ -24,6 +24,7 @@ import type { Logger } from '../log.ts';
 import { wake, workflowIds } from '../workflows/messages.ts';
 import type { TemporalClient } from './connection.ts';
 import type { UnownedDelivery } from '../db/queries/unowned.ts';
+import { createHush } from './hush.ts';
 import type { EscalationStarter } from './escalation-starter.ts';
 import type { GroupStarter } from './group-starter.ts';
 import type { RunStarter } from './run-starter.ts';
@@ -55,6 +56,8 @@ const unownedAfterMs = 2_000;
 const overdueAfterMs = 10_000;
 /** A run looked at and found running is not looked at again for this long. */
 const recheckAfterMs = 30_000;
+/** A workflow that was told to look is not told the same again for this long. */
+const quietMs = 5_000;
 const leaseMs = 5_000;
 const attemptOverdueMs = 5_000;
 /** Attempts lost by living workers are a fault of ours, not a crash: looking for them costs more than it brings each second. */
@@ -66,7 +69,7 @@ const limits = {
   unowned: 5_000,
   overdue: 20,
   abandoned: 1_000,
-  unseen: 1_000,
+  unseen: 5_000,
   failing: 200,
   silences: 100,
   updates: 1_000,
@@ -80,6 +83,7 @@ const limits = {
 export function startRelay(options: RelayOptions): Relay {
   const { orm, temporal, starter, escalations, silences, groups, workerId, log, closeAbandoned, tellFailing } = options;
   const checkedAt = new Map<string, number>();
+  const [untoldEscalations, untoldSilences, untoldGroups] = [createHush(quietMs), createHush(quietMs), createHush(quietMs)];
   let rounds = 0;
   let stopped = false;
   let timer: NodeJS.Timeout;
@@ -126,7 +130,7 @@ export function startRelay(options: RelayOptions): Relay {
   /** Escalations whose workflow has not seen their row, or does not do what is due: it may never have started, or be gone. */
   const wakeUnseen = async (): Promise<number> => {
     const unseen = await findUnseenEscalations(orm.em.fork(), { afterMs: unownedAfterMs, limit: limits.unseen });
-    escalations.wake(unseen);
+    escalations.wake(untoldEscalations(unseen, Date.now()));
     return unseen.length;
   };
 
@@ -139,7 +143,7 @@ export function startRelay(options: RelayOptions): Relay {
 
   const wakeSilences = async (): Promise<number> => {
     const overdue = await findOverdueSilences(orm.em.fork(), { afterMs: unownedAfterMs, limit: limits.silences });
-    silences.wake(overdue);
+    silences.wake(untoldSilences(overdue, Date.now()));
     return overdue.length;
   };
 
@@ -153,7 +157,7 @@ export function startRelay(options: RelayOptions): Relay {
   /** Groups whose workflow has not seen their plan, or has not run the tick that is due. */
   const wakeGroups = async (): Promise<number> => {
     const unseen = await findUnseenGroups(orm.em.fork(), { afterMs: unownedAfterMs, limit: limits.groups });
-    groups.wake(unseen);
+    groups.wake(untoldGroups(unseen, Date.now()));
     return unseen.length;
   };
 
