@@ -21,14 +21,15 @@ export function createNotificationGroupActivities({ orm, facts, starter }: Notif
   return { stepNotificationGroup };
 }
 
-function describe({ version, dueAt, state, ruleName }: NoticePlan) {
+function describe({ version, dueAt, lookAgainAt, state, ruleName }: NoticePlan) {
+  const wakeAt = [dueAt, lookAgainAt].filter((at) => at !== null);
   const firing = state.members.filter((member) => member.firing).length;
   const last = state.lastNoticeAt === null ? 'none yet' : new Date(state.lastNoticeAt).toISOString();
   const due = dueAt === null ? null : new Date(dueAt).toISOString();
   return {
     version,
     dueAt: due,
-    ms: dueAt === null ? null : dueAt - Date.now(),
+    ms: wakeAt.length === 0 ? null : Math.min(...wakeAt) - Date.now(),
     summary: state.lastNoticeAt === null ? 'first notice' : 'next notice',
     details: `Rule **${ruleName}**: ${firing} firing, last notice ${last}; next tick ${due ?? 'when something changes'}.`,
   };

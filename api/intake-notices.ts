@@ -1,4 +1,5 @@
-import { attachMember, type BundlingRule, createNoticeSteps, keyOf, type NoticeSteps } from '../db/notice-step.ts';
+import { attachMember } from '../db/notice-attach.ts';
+import { type BundlingRule, createNoticeSteps, keyOf, type NoticeSteps } from '../db/notice-step.ts';
 import type { NoticeSelection, StoredNoticeGroup } from '../db/queries/notice-group.ts';
 import type { AcceptedEvent } from '../domain/event.ts';
 import { type Decision, isOwn, type RoutingFacts } from '../domain/routing.ts';

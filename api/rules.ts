@@ -163,7 +163,7 @@ const updateRule = endpoint({
     assertVersion(row, ifMatch);
     const before = presentRule(row);
     em.assign(row, definedOnly({ ...body, types }));
-    if (!row.enabled || !row.aggregate) await closeNoticeGroups(em, organizationId, row.id, now.getTime());
+    if (!row.enabled || !row.aggregate) await closeNoticeGroups(em, organizationId, { ruleId: row.id, at: now.getTime() });
     row.nameKey = foldName(row.name);
     row.version += 1;
     row.updatedAt = now;
@@ -187,7 +187,7 @@ const deleteRule = endpoint({
     const row = await findRule(em, principal.organizationId, params.id, LockMode.PESSIMISTIC_WRITE);
     assertVersion(row, ifMatch);
     audit({ resource: { type: 'rule', id: row.id, name: row.name }, before: presentRule(row) });
-    await closeNoticeGroups(em, principal.organizationId, row.id, now.getTime());
+    await closeNoticeGroups(em, principal.organizationId, { ruleId: row.id, at: now.getTime() });
     row.deletedAt = now;
     return {};
   },

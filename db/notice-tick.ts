@@ -21,6 +21,8 @@ export interface NoticePlan {
   version: number;
   /** Null: nothing is due until something changes. */
   dueAt: number | null;
+  /** When a problem will be over of which nobody speaks. */
+  lookAgainAt: number | null;
   state: GroupState;
   /** Of its rule, for an operator. */
   ruleName: string;
@@ -45,18 +47,18 @@ export async function tickNoticeGroup(
     const known = await facts.read(em, organizationId);
     const rule = known.routing.rules.find(({ id }) => id === group.ruleId);
     if (rule === undefined || !rule.enabled || rule.aggregate === null) {
-      await closeNoticeGroups(em, organizationId, group.ruleId, at);
+      await closeNoticeGroups(em, organizationId, { ruleId: group.ruleId, groupId, at });
       await markNoticeGroupSeen(em, organizationId, groupId, at);
       return { plan: null, deliveries: [] };
     }
     const abouts = await findNoticeMembers(em, organizationId, groupId);
     const steps = createNoticeSteps({ organizationId, at, routing: known.routing, groups: [group] });
-    await compareMembers(em, steps, {
+    const nextExpiryAt = await compareMembers(em, steps, {
       groupId,
       abouts,
       at,
       since: group.syncedAt,
-      openSince: at - known.problemTtlMs,
+      ttlMs: known.problemTtlMs,
       silences: known.routing.silences,
     });
     steps.tick(groupId, at, abouts);
@@ -67,7 +69,8 @@ export async function tickNoticeGroup(
     await appendAudit(em, steps.audit());
     await markNoticeGroupSeen(em, organizationId, groupId, at);
     const { deliveries, changed } = steps.outcome();
-    const plan = { version: changed[0]?.version ?? group.version, dueAt: nextTickAt(state), state, ruleName: rule.name };
+    const version = changed[0]?.version ?? group.version;
+    const plan = { version, dueAt: nextTickAt(state), lookAgainAt: nextExpiryAt, state, ruleName: rule.name };
     return { plan: state.closed ? null : plan, deliveries };
   });
 }
@@ -78,16 +81,21 @@ interface Comparison {
   at: number;
   /** When it was done last. */
   since: number;
-  openSince: number;
+  ttlMs: number;
   silences: readonly Silence[];
 }
 
-async function compareMembers(em: EntityManager, steps: NoticeSteps, { groupId, abouts, at, since, openSince, silences }: Comparison) {
+/** @returns when a problem will be over of which nobody speaks */
+async function compareMembers(
+  em: EntityManager,
+  steps: NoticeSteps,
+  { groupId, abouts, at, since, ttlMs, silences }: Comparison,
+): Promise<number | null> {
   const firing = steps.stateOf(groupId).members.filter((member) => member.firing);
   const problemIds = firing.filter(({ kind }) => kind === 'problem').map(({ id }) => id);
-  const ends = await findProblemEnds(em, problemIds, openSince);
+  const ends = await findProblemEnds(em, problemIds, { at, ttlMs });
   for (const { id, muted } of firing) {
-    const how = ends.get(id);
+    const how = ends.how.get(id);
     const about = abouts.get(id);
     if (how !== undefined) steps.change(groupId, { kind: how, id }, at);
     if (how !== undefined || about === undefined) continue;
@@ -99,6 +107,7 @@ async function compareMembers(em: EntityManager, steps: NoticeSteps, { groupId, 
     if ((isMuted || wasMuted) && !muted) steps.change(groupId, { kind: 'muted', id }, at);
     if (!isMuted && wasMuted) steps.change(groupId, { kind: 'unmuted', id }, at);
   }
+  return ends.nextExpiryAt;
 }
 
 function endedBetween({ startsAt, endsAt }: Silence, after: number, until: number): boolean {

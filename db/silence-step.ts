@@ -10,7 +10,8 @@ import { SilenceEntity, type SilenceRow } from './entities/silence.ts';
 import { commitEscalationChange } from './escalation-change.ts';
 import { createEscalationSteps, type EscalationSteps, type StepOutcome, writeSteps } from './escalation-step.ts';
 import { recordOf, recordOwnEvents, tocsin, unownedOf } from './event-record.ts';
-import { attachMember, createNoticeSteps, noticeKeysOf, type NoticeSteps } from './notice-step.ts';
+import { attachMember, noticeKeysOf } from './notice-attach.ts';
+import { createNoticeSteps, type NoticeSteps } from './notice-step.ts';
 import {
   type ChangedNoticeGroup,
   findNoticeGroups,

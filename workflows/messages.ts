@@ -165,7 +165,7 @@ export interface NotificationGroupInput {
   groupId: string;
 }
 
-/** What a group's row says after the tick that was due has been run; `ms` null: nothing is due until it changes. */
+/** What a group's row says after the tick that was due has been run; `ms` null: nothing happens by itself. */
 export type NotificationGroupStep =
   | { kind: 'ended' }
   | { kind: 'wait'; ms: number | null; version: number; dueAt: string | null; summary: string; details: string };

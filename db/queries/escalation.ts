@@ -260,12 +260,20 @@ export function nameAuditEntry(
     where org_id = ${organizationId} and escalation_id = ${escalationId} and at = ${time(at)}::timestamptz and actor is not null and audit_entry_id is null`;
 }
 
-/** Ends the problems that no escalation holds any more. Their locks MUST be held. */
+/** Ends the problems that no escalation holds any more, and has the groups of notices that tell of them look. Their locks MUST be held. */
 export function closeProblems(organizationId: string, ids: readonly string[], at: number): RawBuilder<unknown> {
   return sql`
-    update problem p set ended_at = ${time(at)}, ended_by = 'command'
-      where p.org_id = ${organizationId} and p.id = any(${ids}::uuid[]) and p.ended_at is null
-        and not exists (select from escalation_member m where m.org_id = p.org_id and m.key = p.id and m.firing)
+    with ended as (
+      update problem p set ended_at = ${time(at)}, ended_by = 'command'
+        where p.org_id = ${organizationId} and p.id = any(${ids}::uuid[]) and p.ended_at is null
+          and not exists (select from escalation_member m where m.org_id = p.org_id and m.key = p.id and m.firing)
+        returning p.id
+    )
+    update notice_group g set version = g.version + 1, changed_at = ${time(at)}
+      where g.org_id = ${organizationId} and g.id in (
+        select n.id from notice_group n where n.org_id = ${organizationId} and n.closed_at is null and n.id in (
+            select m.group_id from notice_group_member m join ended on m.key = ended.id where m.org_id = ${organizationId})
+          order by n.id for update)
   `;
 }
 

@@ -102,19 +102,31 @@ export async function findNoticeMembers(em: EntityManager, organizationId: strin
   return new Map(rows.map(({ key, about }) => [key, about]));
 }
 
-/** How problems have ended, those that have; one that was unheard of since `openSince` counts as expired. Run in the organization. */
+export interface ProblemEnds {
+  /** Of those that have ended. */
+  how: ReadonlyMap<string, 'resolved' | 'expired'>;
+  /** When the next of the others is over if nobody speaks of it; null: there is no other. */
+  nextExpiryAt: number | null;
+}
+
+/** What became of problems until `at`; one that was unheard of for `ttlMs` counts as expired. Run in the organization. */
 export async function findProblemEnds(
   em: EntityManager,
   problemIds: readonly string[],
-  openSince: number,
-): Promise<Map<string, 'resolved' | 'expired'>> {
-  if (problemIds.length === 0) return new Map();
-  const { rows } = await sql<{ id: string; ending: 'resolved' | 'expired' | null }>`
-    select k.id, case when p.id is null or p.ended_by = 'expired' or (p.ended_at is null and p.last_at <= ${time(openSince)}::timestamptz)
+  { at, ttlMs }: { at: number; ttlMs: number },
+): Promise<ProblemEnds> {
+  if (problemIds.length === 0) return { how: new Map(), nextExpiryAt: null };
+  const { rows } = await sql<{ id: string; ending: 'resolved' | 'expired' | null; lastAt: string }>`
+    select k.id, p.last_at as "lastAt",
+        case when p.id is null or p.ended_by = 'expired' or (p.ended_at is null and p.last_at <= ${time(at - ttlMs)}::timestamptz)
           then 'expired' when p.ended_at is not null then 'resolved' end as ending
       from unnest(${[...problemIds]}::uuid[]) as k (id) left join problem p on p.id = k.id
   `.execute(em.getKysely());
-  return new Map(rows.flatMap(({ id, ending }) => (ending === null ? [] : [[id, ending] as const])));
+  const open = rows.filter(({ ending }) => ending === null).map(({ lastAt }) => Date.parse(lastAt) + ttlMs);
+  return {
+    how: new Map(rows.flatMap(({ id, ending }) => (ending === null ? [] : [[id, ending] as const]))),
+    nextExpiryAt: open.length === 0 ? null : Math.min(...open),
+  };
 }
 
 /** A workflow has seen the group as it is. Run in the organization. */
@@ -133,10 +145,20 @@ export async function renewNoticeGroups(em: EntityManager, organizationId: strin
   return rows;
 }
 
-/** Ends what a rule bundles without another word: it was deleted, or does not bundle any more. Run in the organization. */
-export async function closeNoticeGroups(em: EntityManager, organizationId: string, ruleId: string, at: number): Promise<void> {
+/**
+ * Ends what a rule bundles without another word: it was deleted, or does not bundle any more. Run in the organization.
+ * @param groupId of one group alone
+ */
+export async function closeNoticeGroups(
+  em: EntityManager,
+  organizationId: string,
+  { ruleId, groupId = null, at }: { ruleId: string; groupId?: string | null; at: number },
+): Promise<void> {
   await sql`update notice_group set version = version + 1, changed_at = ${time(at)}, closed_at = ${time(at)}, due_at = null
-    where org_id = ${organizationId} and rule_id = ${ruleId} and closed_at is null`.execute(em.getKysely());
+    where org_id = ${organizationId} and id in (
+      select id from notice_group where org_id = ${organizationId} and rule_id = ${ruleId} and closed_at is null
+          and (${groupId}::uuid is null or id = ${groupId}::uuid)
+        order by id for update)`.execute(em.getKysely());
 }
 
 function isSelected(organizationId: string, { keys, problems }: NoticeSelection): RawBuilder<unknown> {
@@ -169,7 +191,8 @@ export function saveNoticeGroups(
           ${column(({ version }) => version)}::int[], ${column(({ dueAt }) => (dueAt === null ? null : time(dueAt)))}::timestamptz[],
           ${column(({ state }) => time(state.openedAt))}::timestamptz[], ${column(({ state }) => state.closed)}::boolean[]
         ) as g (id, rule_id, group_key, channel_ids, state, version, due_at, opened_at, closed)
-      on conflict (org_id, id) do update set channel_ids = excluded.channel_ids, state = excluded.state, version = excluded.version,
+      on conflict (org_id, id) do update set channel_ids = excluded.channel_ids, state = excluded.state,
+        version = greatest(notice_group.version, excluded.version),
         due_at = excluded.due_at, closed_at = excluded.closed_at, changed_at = excluded.changed_at
   `;
 }

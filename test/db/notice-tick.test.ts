@@ -197,6 +197,29 @@ describe('a group', () => {
     expect(await stage.groups()).toMatchObject([{ closed_at: expect.anything() }]);
   });
 
+  test('that repeats nothing hears of them at once, and tells at its next tick', async () => {
+    await stage.call('PATCH', '/organization', { settings: { problemTtl: 'PT2H' } });
+    await bundle({ repeat: null });
+    const trigger = { matchers: [{ key: 'dedupKey', op: '=', value: 'A' }] };
+    await stage.call('POST', '/escalation-policies', { name: 'P', trigger, tiers: [{ targets: [{ kind: 'channel', id: channelId }] }] });
+    await stage.post(at(0, 0), fired('A'), fired('B'));
+    await stage.advance(at(0, 1));
+    const [group] = await stage.groups();
+    expect(await stage.tick(group!.id, at(0, 6))).toMatchObject({ plan: { dueAt: null, lookAgainAt: at(2, 0) } });
+    const [escalation] = (await stage.call('GET', '/escalations'))['data'];
+    await stage.call('POST', `/escalations/${escalation.id}/resolve`);
+    const [touched] = await stage.groups();
+    expect(touched!.version).toBeGreaterThan(touched!.seen_version);
+    expect(await stage.tick(group!.id, at(0, 7))).toMatchObject({ plan: { dueAt: at(0, 10, 30), lookAgainAt: at(2, 0) } });
+    await stage.advance(at(1, 0));
+    expect(await stage.notices()).toEqual(['30s first {A B} x1', '630s resolved {B}; resolved A x1']);
+    // Of B nobody speaks again: the group ends without a word.
+    expect(await stage.tick(group!.id, at(2, 0))).toMatchObject({ plan: { dueAt: at(2, 0, 30), lookAgainAt: null } });
+    await stage.advance(at(3, 0));
+    expect(await stage.notices()).toHaveLength(2);
+    expect(await stage.groups()).toMatchObject([{ closed_at: expect.anything() }]);
+  });
+
   test('keeps what it began with when its rule is edited, and ends with the rule', async () => {
     const rule = await bundle();
     await stage.post(at(0, 0), fired('A'));
