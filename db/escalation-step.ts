@@ -7,29 +7,20 @@ import type { RawBuilder } from 'kysely';
 import type { AuditDraft } from '../domain/audit/draft.ts';
 import { limits } from '../domain/audit/limits.ts';
 import { stepGroup } from '../domain/escalation.ts';
-import type { Effect, EscalationEventType, GroupStep, UpdateChange } from '../domain/escalation-effect.ts';
+import type { Effect, GroupStep } from '../domain/escalation-effect.ts';
 import type { EscalationFacts, GroupInput, Recipient } from '../domain/escalation-input.ts';
-import { describeNews, type EscalationNews } from '../domain/escalation-news.ts';
-import type { Target } from '../domain/escalation-policy.ts';
 import { emptyGroup, type Escalation, type GroupState } from '../domain/escalation-state.ts';
 import { newId } from '../domain/id.ts';
-import { type EscalationConfiguration, recipientsOf, usersOf } from '../domain/recipients.ts';
+import { type EscalationConfiguration, recipientsOf } from '../domain/recipients.ts';
 import type { MatchedEvent } from '../domain/rule.ts';
-import type { Severity } from '../domain/severity.ts';
 import { silencedUntil } from '../domain/silence.ts';
+import { createEscalationMessages, type OwnEvent } from './escalation-messages.ts';
 import {
-  cancelPages,
   closeProblems,
   type EscalationRecord,
-  type FiringRecord,
-  insertFirings,
-  insertNotices,
-  insertPages,
-  insertTimeline,
   type HeldRecord,
+  insertTimeline,
   type MemberRecord,
-  type NoticeRecord,
-  type PageRecord,
   retireEscalations,
   saveEscalations,
   saveGroups,
@@ -38,18 +29,7 @@ import {
   type TimelineRecord,
 } from './queries/escalation.ts';
 import type { EscalationSubject, StoredGroup } from './queries/escalation-group.ts';
-import { correctNotices, insertUpdates, type UpdateRecord } from './queries/escalation-update.ts';
-import { insertLinkTokens } from './queries/link-token.ts';
 import type { UnownedDelivery } from './queries/unowned.ts';
-
-/** An event of Tocsin's own that a step makes. */
-export interface OwnEvent {
-  id: string;
-  type: EscalationEventType;
-  severity: Severity;
-  escalationId: string;
-  about: EscalationSubject;
-}
 
 /** Who made a command; null in the timeline means Tocsin itself. */
 export interface StepAuthor {
@@ -115,16 +95,10 @@ export function createEscalationSteps({
   const members = new Map<string, MemberRecord>();
   const held = new Map<string, HeldRecord>();
   const retired: string[] = [];
-  const firings: FiringRecord[] = [];
-  const pages: Array<PageRecord & { needs: EscalationEventType }> = [];
-  const notices: NoticeRecord[] = [];
-  const links: Array<{ escalationId: string; firing: number; userId: string }> = [];
-  const cancelled: Array<{ escalationId: string; reason: string }> = [];
-  const updates: Array<Omit<UpdateRecord, 'ownEventId'>> = [];
+  const messages = createEscalationMessages({ organizationId, at, configuration, aboutOf: (escalationId) => about.get(escalationId)! });
   /** `draft`: which of the drafts tells the same. */
   const timeline: Array<Omit<TimelineRecord, 'auditEntryId'> & { draft: number | null }> = [];
   const closed: string[] = [];
-  const own: OwnEvent[] = [];
   const drafts: AuditDraft[] = [];
 
   const step = (group: StoredGroup, input: GroupInput, options: StepOptions = {}): GroupStep => {
@@ -230,46 +204,28 @@ export function createEscalationSteps({
         drafts.push(draft('escalation.trigger', effect.escalationId, { policyVersion: effect.policy.version, reason: effect.reason }));
         return;
       case 'fire': {
-        firings.push({ ...effect, kind: 'tier' });
         const line = timeline.findLast(({ what, escalationId }) => what === 'tier_fired' && escalationId === effect.escalationId);
         if (line !== undefined) line.draft = drafts.length;
-        tell(effect, 'page', 'escalation.triggered');
+        messages.fire(effect);
+        drafts.push(draftNotify(effect));
         return;
       }
       case 'fallback':
-        firings.push({ ...effect, kind: 'fallback', reason: 'exhausted', scheduledAt: at });
-        tell(effect, 'fallback', 'escalation.exhausted');
+        messages.fire(effect);
+        drafts.push(draftNotify(effect));
         return;
       case 'remind':
-        remind(effect);
+        messages.remind(effect);
         return;
       case 'cancel_pages':
-        cancelled.push({ escalationId: effect.escalationId, reason: effect.reason });
-        for (const one of pages) if (one.escalationId === effect.escalationId) one.cancelledBy ??= effect.reason;
+        messages.cancel(effect);
         return;
-      case 'update': {
-        const { escalationId, change, reason, followUp } = effect;
-        const { round, tier } = state.escalation!;
-        const actorUserId = input.kind === 'command' ? input.by.userId : null;
-        const author = actorUserId === null ? (by?.actor ?? null) : ({ type: 'user', id: actorUserId } as const);
-        updates.push({
-          escalationId,
-          version: state.version,
-          eventType: eventTypeOf[change],
-          news: { kind: 'change', change, reason, by: author, round, tier },
-          followUp,
-          actorUserId,
-          originId: by?.originId ?? null,
-          eventId: about.get(escalationId)!.eventId,
-        });
+      case 'update':
+        messages.update(effect, state, { userId: input.kind === 'command' ? input.by.userId : null, by });
         return;
-      }
-      case 'post': {
-        const subject = about.get(effect.escalationId);
-        if (subject !== undefined)
-          own.push({ id: newId(at), type: effect.eventType, severity: effect.severity, escalationId: effect.escalationId, about: subject });
+      case 'post':
+        messages.post(effect);
         return;
-      }
       case 'close_problems':
         closed.push(...effect.keys);
         return;
@@ -292,58 +248,17 @@ export function createEscalationSteps({
     }
   };
 
-  /** To the one who acknowledged, in the app too: that is all there is of somebody without an address. */
-  const remind = ({ escalationId, round, tier, userId, timeoutAt, recipients }: Extract<Effect, { kind: 'remind' }>): void => {
-    const news: EscalationNews = { kind: 'reminder', timeoutAt, round, tier };
-    const needs = 'escalation.acknowledged';
-    for (const recipient of recipients) page(escalationId, recipient, { firing: null, purpose: 'reminder', needs, news });
-    notify(escalationId, userId, { type: needs, severity: about.get(escalationId)!.severity, message: describeNews(news, null) });
-  };
-
-  const notify = (
-    escalationId: string,
-    userId: string,
-    { type, severity, message }: { type: EscalationEventType; severity: Severity; message: string | null },
-  ): void => {
-    const { eventId, subject, projectId } = about.get(escalationId)!;
-    notices.push({ id: newId(at), escalationId, userId, eventId, type, severity, projectId, subject, message });
-  };
-
-  const tell = (effect: Extract<Effect, { kind: 'fire' | 'fallback' }>, purpose: 'page' | 'fallback', needs: EscalationEventType): void => {
-    const { escalationId, firing, round, tier, targets, recipients } = effect;
-    for (const recipient of recipients) page(escalationId, recipient, { firing, purpose, needs });
-    const linked = new Set(recipients.flatMap(({ userId }) => (userId === null ? [] : [userId])));
-    for (const userId of linked) links.push({ escalationId, firing, userId });
-    const userIds = new Set(targets.flatMap((target: Target) => usersOf(target, at, configuration)));
-    const { severity } = about.get(escalationId)!;
-    for (const userId of userIds) notify(escalationId, userId, { type: needs, severity, message: null });
+  const draftNotify = (effect: Extract<Effect, { kind: 'fire' | 'fallback' }>): AuditDraft => {
+    const { kind, escalationId, firing, round, tier, recipients } = effect;
     const details = {
       firing,
       round,
       tier,
-      purpose,
+      purpose: kind === 'fire' ? 'page' : 'fallback',
       recipients: recipients.map(({ kind, id, userId }) => ({ type: kind, id, ...(userId === null ? {} : { userId }) })),
       ...(effect.kind === 'fire' ? { reason: effect.reason, scheduledAt: new Date(effect.scheduledAt).toISOString() } : {}),
     };
-    drafts.push({ ...draft('escalation.notify', escalationId, details), targets: notified(recipients) });
-  };
-
-  const page = (
-    escalationId: string,
-    recipient: Recipient,
-    {
-      firing,
-      purpose,
-      needs,
-      news = null,
-    }: { firing: number | null; purpose: PageRecord['purpose']; needs: EscalationEventType; news?: EscalationNews | null },
-  ): void => {
-    const route = routeOf(recipient, configuration);
-    if (route === undefined) return;
-    const { eventId } = about.get(escalationId)!;
-    const contactMethodId = recipient.kind === 'contact' ? recipient.id : null;
-    const what = { escalationId, firing, purpose, news, cancelledBy: null, eventId, eventType: needs, contactMethodId, needs };
-    pages.push({ id: newId(at), ...what, ...route });
+    return { ...draft('escalation.notify', escalationId, details), targets: notified(recipients) };
   };
 
   const draft = (action: string, escalationId: string, details: Record<string, unknown>): AuditDraft => ({
@@ -356,21 +271,10 @@ export function createEscalationSteps({
     details,
   });
 
-  const ownEventOf = (wanted: string, about: string): string | null =>
-    own.findLast(({ type, escalationId }) => type === wanted && escalationId === about)?.id ?? null;
-
-  /** A webhook gets an event's body; of a page that is the event that says so. */
-  const finishedPages = (): PageRecord[] =>
-    pages.map((one) => {
-      const eventId = ownEventOf(one.needs, one.escalationId);
-      return one.destinationKind === 'webhook' && eventId !== null ? { ...one, eventId } : one;
-    });
-  const finishedUpdates = (): UpdateRecord[] => updates.map((one) => ({ ...one, ownEventId: ownEventOf(one.eventType, one.escalationId) }));
-
   return {
     stateOf: (group) => states.get(group.id) ?? group.state,
     step,
-    ownEvents: () => own,
+    ownEvents: () => messages.ownEvents(),
     audit: () => drafts,
     statements(entries) {
       const entryOf = ({ draft, actor, escalationId }: (typeof timeline)[number]): string | null =>
@@ -386,22 +290,14 @@ export function createEscalationSteps({
         ...when(superseded, (rows) => retireEscalations(organizationId, rows)),
         ...(held.size === 0 ? [] : saveHeld(organizationId, [...held.values()])),
         ...when([...members.values()], (rows) => saveMembers(organizationId, rows, at)),
-        ...when(firings, (rows) => insertFirings(organizationId, rows, at)),
-        ...when(cancelled, (rows) => cancelPages(organizationId, rows, at)),
-        ...when(finishedPages(), (rows) => insertPages(organizationId, rows, at)),
-        ...when(links, (rows) => insertLinkTokens(organizationId, rows, at)),
-        ...when(finishedUpdates(), (rows) => correctNotices(organizationId, rows)),
-        ...when(notices, (rows) => insertNotices(organizationId, rows, at)),
+        ...messages.statements(),
         ...when(lines, (rows) => insertTimeline(organizationId, rows)),
         ...when(closed, (rows) => closeProblems(organizationId, rows, at)),
       ];
     },
-    updates: () =>
-      updates.length === 0 ? [] : [insertUpdates(organizationId, finishedUpdates(), { pagesOfNow: pages.map(({ id }) => id), at })],
+    updates: () => messages.updates(),
     outcome: () => ({
-      deliveries: finishedPages().flatMap(({ id, destinationKind, destinationId, channelType, eventType, purpose, cancelledBy }) =>
-        cancelledBy === null ? [{ id, organizationId, destinationKind, destinationId, channelType, eventType, purpose, runSeq: 0 }] : [],
-      ),
+      deliveries: messages.deliveries(),
       changed: [...escalations.values()].map(({ id, policyId, version }) => ({ organizationId, escalationId: id, policyId, version })),
     }),
   };
@@ -416,14 +312,6 @@ export async function writeSteps(em: EntityManager, steps: EscalationSteps, entr
   return { changed, deliveries: [...deliveries, ...updates] };
 }
 
-/** What webhooks are told of a change. */
-const eventTypeOf: Readonly<Record<UpdateChange, EscalationEventType>> = {
-  acknowledged: 'escalation.acknowledged',
-  restarted: 'escalation.triggered',
-  resolved: 'escalation.resolved',
-  exhausted: 'escalation.exhausted',
-};
-
 /** Who was told, in clear, as far as an entry holds them: the details have them all. */
 function notified(recipients: readonly Recipient[]): AuditDraft['targets'] {
   const targets = recipients.map(({ kind, id, userId }) => (userId === null ? { type: kind, id } : { type: 'user', id: userId }));
@@ -437,26 +325,4 @@ export function newGroup(
   at: number,
 ): { id: string; policyId: string; groupKey: string; state: GroupState } {
   return { id: newId(at), policyId, groupKey, state: emptyGroup(policyId) };
-}
-
-/** Through which destination a recipient is reached. */
-export function routeOf(
-  { kind, id, userId }: Recipient,
-  { pageMethods, senders, activeChannels }: EscalationConfiguration,
-): Pick<PageRecord, 'destinationKind' | 'destinationId' | 'channelType'> | undefined {
-  switch (kind) {
-    case 'webhook':
-      return { destinationKind: 'webhook', destinationId: id, channelType: 'webhook' };
-    case 'channel': {
-      const channelType = activeChannels.get(id);
-      return channelType === undefined ? undefined : { destinationKind: 'channel', destinationId: id, channelType };
-    }
-    case 'contact': {
-      const channelType = pageMethods.get(userId ?? '')?.find((method) => method.id === id)?.channelType;
-      const destinationId = channelType === undefined ? undefined : senders.get(channelType);
-      return channelType === undefined || destinationId === undefined
-        ? undefined
-        : { destinationKind: 'channel', destinationId, channelType };
-    }
-  }
 }

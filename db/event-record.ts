@@ -3,7 +3,7 @@ import type { AcceptedEvent } from '../domain/event.ts';
 import { findEventType } from '../domain/event-type.ts';
 import { newId, toWireId } from '../domain/id.ts';
 import { decide, type Decision, type RoutingFacts } from '../domain/routing.ts';
-import type { OwnEvent } from './escalation-step.ts';
+import type { OwnEvent } from './escalation-messages.ts';
 import type { IntakeDelivery, IntakeRecord } from './queries/intake.ts';
 import type { UnownedDelivery } from './queries/unowned.ts';
 

@@ -7,7 +7,7 @@ import { decide } from '../domain/routing.ts';
 import { appendAudit } from './audit-log.ts';
 import { MemberEntity } from './entities/member.ts';
 import { OrganizationEntity } from './entities/organization.ts';
-import { routeOf } from './escalation-step.ts';
+import { routeOf } from './escalation-messages.ts';
 import { eventOfTocsin, recordOf, tocsin } from './event-record.ts';
 import { insertTimeline } from './queries/escalation.ts';
 import { findGroups, readGroups, type StoredGroup } from './queries/escalation-group.ts';

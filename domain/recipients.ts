@@ -48,10 +48,15 @@ export function recipientsOf(target: Target, at: number, configuration: Escalati
     case 'schedule':
       return usersOf(target, at, configuration).flatMap((userId) => contactsOf(userId, configuration));
     case 'channel':
-      return configuration.activeChannels.has(target.id) ? [{ kind: 'channel', id: target.id, userId: null }] : [];
+      return isOutsideApp(configuration.activeChannels.get(target.id)) ? [{ kind: 'channel', id: target.id, userId: null }] : [];
     case 'webhook':
       return configuration.activeWebhookIds.has(target.id) ? [{ kind: 'webhook', id: target.id, userId: null }] : [];
   }
+}
+
+/** Whom only the app tells, nobody calls. */
+function isOutsideApp(channelType: string | undefined): boolean {
+  return channelType !== undefined && channelType !== 'in_app';
 }
 
 /** A user's page methods, as far as there is a channel to reach them through. */

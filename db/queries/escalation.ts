@@ -76,7 +76,8 @@ export interface PageRecord {
 export interface NoticeRecord {
   id: string;
   escalationId: string;
-  userId: string;
+  /** Null: everybody's. */
+  userId: string | null;
   eventId: string;
   type: string;
   severity: Severity;

@@ -442,3 +442,18 @@ test('a snooze changes nothing that people have to know, and lets what they were
   await escalation.command('snooze', { for: 'PT1H' });
   expect(await told(escalation)).toEqual(['ann: escalation.acknowledged', 'bob: escalation.acknowledged']);
 });
+
+test('a channel in the app calls nobody, and everybody reads there what is so', async () => {
+  const inApp = await build('/channels', { name: 'bell', type: 'in_app', settings: {} });
+  const escalation = await open({ targets: [channel(inApp), user('ann')], policy: { followUp: 'in_place' } });
+  const pages = await query('select channel_type from delivery where escalation_id = $1', [escalation.uuid]);
+  expect(pages).toEqual([{ channel_type: 'email' }]);
+  await escalation.command('acknowledge', {}, { key: people.ann.key });
+  const shown = await query('select user_id, message from notification where escalation_id = $1 order by user_id nulls first', [
+    escalation.uuid,
+  ]);
+  expect(shown).toEqual([
+    { user_id: null, message: 'Acknowledged by ann: nobody else is paged' },
+    { user_id: people.ann.id, message: null },
+  ]);
+});
