@@ -1,8 +1,10 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { PolicyDefinition } from '../db/entities/escalation-policy.ts';
 import { readCoverageFacts } from '../db/queries/coverage-facts.ts';
+import { usersOf } from '../db/queries/schedule.ts';
 import { coverageOf } from '../domain/coverage.ts';
 import type { Coverage, CoverageCause, CoverageFacts, CoverageGap, CoverageReason } from '../domain/coverage.ts';
+import { whyUnreachable } from '../domain/coverage-targets.ts';
 import type { Target, Tier } from '../domain/escalation-policy.ts';
 import { toWireId } from '../domain/id.ts';
 import { runInSlices } from './pace.ts';
@@ -113,7 +115,7 @@ async function unreachableTargets({ tiers, fallback }: Covered, facts: CoverageF
     ...tiers.flatMap(({ targets }, tier) => targets.map((target, index) => ({ target, pointer: `/tiers/${tier}/targets/${index}` }))),
     ...fallback.map((target, index) => ({ target, pointer: `/fallback/${index}` })),
   ];
-  const targets = new Map(places.map(({ target }) => [keyOf(target), target]));
+  const targets = new Map(places.filter(({ target }) => mayFail(target, facts)).map(({ target }) => [keyOf(target), target]));
   const { tiers: alone } = await coverTiers(
     [...targets.values()].map((target) => [target]),
     facts,
@@ -122,13 +124,19 @@ async function unreachableTargets({ tiers, fallback }: Covered, facts: CoverageF
   const gaps = new Map([...targets.keys()].map((key, index) => [key, alone[index]!]));
   return places.flatMap(({ target, pointer }) => {
     const told = new Map<string, Warning>();
-    for (const { reason, userId } of gaps.get(keyOf(target))!.flatMap(({ because }): readonly CoverageCause[] => because)) {
+    for (const { reason, userId } of (gaps.get(keyOf(target)) ?? []).flatMap(({ because }): readonly CoverageCause[] => because)) {
       if (reason === 'gap' || reason === 'outside_hours') continue;
       const subject = userId === null ? toWireId(target.kind, target.id) : toWireId('user', userId);
       told.set(subject, { pointer, code: reason, detail: `${subject} ${reasonTexts[reason]}` });
     }
     return [...told.values()];
   });
+}
+
+/** Nothing but a gap can be wrong with a schedule of people who can all be reached: it need not be gone through. */
+function mayFail({ kind, id }: Target, { schedules, users }: CoverageFacts): boolean {
+  const planned = kind === 'schedule' ? schedules.get(id) : undefined;
+  return planned === undefined || usersOf(planned).some((userId) => whyUnreachable(users.get(userId)) !== null);
 }
 
 function keyOf({ kind, id }: Target): string {

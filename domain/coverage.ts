@@ -1,7 +1,7 @@
 import { openStretch, type Calendar } from './calendar.ts';
 import type { EscalationPolicy, Target, Tier } from './escalation-policy.ts';
+import { type TargetState, watchTarget } from './coverage-targets.ts';
 import { complete, type Gradual } from './gradual.ts';
-import { onCallPieces, type OnCallPiece } from './on-call.ts';
 import type { Override, Schedule } from './schedule.ts';
 import { dayMs } from './zone.ts';
 
@@ -79,8 +79,8 @@ export function* coverageOf(
     yield;
     const states = tierStateAt.map((stateAt) => stateAt(start));
     const end = Math.min(to, ...states.map(({ until }) => until));
-    for (const [index, state] of states.entries()) if (!isReached(state)) addGap(tiers[index]!, start, end, state.causes);
-    if (!states.some(isReached)) addGap(overall, start, end, evaluation.causes.join(states.map(({ causes }) => causes)));
+    for (const [index, state] of states.entries()) if (!isReached(state)) addGap(tiers[index]!, start, end, state.reached.causes);
+    if (!states.some(isReached)) addGap(overall, start, end, evaluation.join(states.map(({ reached }) => reached.causes)));
     const userId = onlyUser(states);
     if (userId !== undefined) addAlone(alone, start, end, userId);
     start = end;
@@ -95,72 +95,53 @@ export function evaluateCoverage(...asked: Parameters<typeof coverageOf>): Cover
 
 /** Whom a tier reaches, from the instant that was asked for up to `until`. */
 interface TierState {
+  reached: Reached;
+  until: number;
+}
+
+/** Equal ones of a tier are one object: a year has many changes between few different ones. */
+interface Reached {
+  /** Each once. */
   userIds: readonly string[];
   /** An active channel or webhook. */
   destination: boolean;
   /** Why its other targets reach nobody. */
   causes: readonly CoverageCause[];
-  until: number;
 }
 
-/** One evaluation. What it is asked about are instants that never go back. */
+/** One evaluation. What its watches are asked about are instants that never go back. */
 interface Evaluation {
   facts: CoverageFacts;
-  /** Undefined: there is no such schedule. */
-  pieceAt: (scheduleId: string, at: number) => OnCallPiece | undefined;
-  causes: Causes;
+  watchTarget: (target: Target) => (at: number) => TargetState;
+  /** The causes of several tiers; equal ones as one object. */
+  join: (lists: ReadonlyArray<readonly CoverageCause[]>) => readonly CoverageCause[];
   to: number;
 }
 
-/** Lists of causes. Equal ones are one object: a year has many gaps for few different reasons. */
-interface Causes {
-  list: (causes: readonly CoverageCause[]) => readonly CoverageCause[];
-  /** Of lists made here. */
-  join: (lists: ReadonlyArray<readonly CoverageCause[]>) => readonly CoverageCause[];
-}
-
-function createCauses(): Causes {
-  const lists = new Map<string, readonly CoverageCause[]>();
+function beginEvaluation(facts: CoverageFacts, from: number, to: number): Evaluation {
+  const watches = new Map<string, (at: number) => TargetState>();
   const numbers = new Map<readonly CoverageCause[], number>();
-  const targets = new Map<Target | null, number>();
-  const keep = (key: string, make: () => readonly CoverageCause[]): readonly CoverageCause[] => {
-    let list = lists.get(key);
-    if (list === undefined) {
-      list = make();
-      lists.set(key, list);
-      numbers.set(list, numbers.size);
-    }
-    return list;
-  };
-  const numberOf = (target: Target | null): number => {
-    if (!targets.has(target)) targets.set(target, targets.size);
-    return targets.get(target)!;
+  const joined = new Map<string, readonly CoverageCause[]>();
+  const numberOf = (list: readonly CoverageCause[]): number => {
+    if (!numbers.has(list)) numbers.set(list, numbers.size);
+    return numbers.get(list)!;
   };
   return {
-    list: (causes) =>
-      keep(causes.map(({ tier, reason, target, userId }) => `${tier} ${reason} ${numberOf(target)} ${userId}`).join(), () => causes),
-    join: (parts) => keep(`all ${parts.map((part) => numbers.get(part)).join()}`, () => parts.flat()),
+    facts,
+    to,
+    watchTarget(target) {
+      const key = `${target.kind} ${target.id}`;
+      const watch = watches.get(key) ?? watchTarget(target, facts, { from, to });
+      watches.set(key, watch);
+      return watch;
+    },
+    join(lists) {
+      const key = lists.map(numberOf).join();
+      const all = joined.get(key) ?? lists.flat();
+      joined.set(key, all);
+      return all;
+    },
   };
-}
-
-function beginEvaluation(facts: CoverageFacts, from: number, to: number): Evaluation {
-  const sweeps = new Map<string, { pieces: Generator<OnCallPiece, undefined>; piece: OnCallPiece | undefined }>();
-  const pieceAt = (scheduleId: string, at: number): OnCallPiece | undefined => {
-    const known = facts.schedules.get(scheduleId);
-    if (known === undefined) return undefined;
-    let sweep = sweeps.get(scheduleId);
-    if (sweep === undefined) {
-      sweep = { pieces: onCallPieces(known.schedule, known.overrides, { from, to }), piece: undefined };
-      sweeps.set(scheduleId, sweep);
-    }
-    while (sweep.piece === undefined || sweep.piece.end <= at) {
-      const next = sweep.pieces.next();
-      if (next.done === true) throw new RangeError(`Coverage ends at ${to}, and was asked for ${at}`);
-      sweep.piece = next.value;
-    }
-    return sweep.piece;
-  };
-  return { facts, pieceAt, causes: createCauses(), to };
 }
 
 /**
@@ -168,76 +149,55 @@ function beginEvaluation(facts: CoverageFacts, from: number, to: number): Evalua
  * are of, nothing keeps it from firing.
  */
 function watchTier(evaluation: Evaluation, tier: Tier, number: number, policyCalendarId: string | null): (at: number) => TierState {
+  const { facts, to } = evaluation;
   const calendarId = tier.calendarId ?? policyCalendarId;
-  const calendar = tier.when === 'always' || calendarId === null ? undefined : evaluation.facts.calendars.get(calendarId);
-  const outside = evaluation.causes.list([{ tier: number, reason: 'outside_hours', target: null, userId: null, calendarId }]);
+  const calendar = tier.when === 'always' || calendarId === null ? undefined : facts.calendars.get(calendarId);
+  const outside: CoverageCause = { tier: number, reason: 'outside_hours', target: null, userId: null, calendarId };
+  const nobody: Reached = { userIds: [], destination: false, causes: [outside] };
+  const watches = tier.targets.map((target) => ({ target, stateAt: evaluation.watchTarget(target) }));
+  const known = new Map<string, Reached>();
   let state: TierState | undefined;
+
+  const reach = (at: number): TierState => {
+    const states = watches.map(({ stateAt }) => stateAt(at));
+    const key = states.map((one) => one.number).join();
+    const reached = known.get(key) ?? {
+      userIds: [...new Set(states.flatMap(({ userIds }) => userIds))],
+      destination: states.some(({ destination }) => destination),
+      causes: states.flatMap(({ causes }, index) =>
+        causes.map(({ reason, userId }) => ({ tier: number, reason, target: watches[index]!.target, userId, calendarId: null })),
+      ),
+    };
+    known.set(key, reached);
+    return { reached, until: Math.min(to, ...states.map(({ until }) => until)) };
+  };
+
   return (at) => {
     if (state !== undefined && at < state.until) return state;
-    const hours = calendar === undefined ? undefined : openStretch(calendar, at, evaluation.to);
+    const hours = calendar === undefined ? undefined : openStretch(calendar, at, to);
     if (hours === undefined || hours.open === (tier.when === 'open')) {
-      const reached = reachTier(evaluation, tier, number, at);
-      state = { ...reached, until: Math.min(reached.until, hours?.until ?? evaluation.to) };
+      const { reached, until } = reach(at);
+      state = { reached, until: Math.min(until, hours?.until ?? to) };
     } else {
-      state = { userIds: [], destination: false, causes: outside, until: hours.until };
+      state = { reached: nobody, until: hours.until };
     }
     return state;
   };
 }
 
-function reachTier({ facts, pieceAt, causes: known, to }: Evaluation, tier: Tier, number: number, at: number): TierState {
-  const userIds: string[] = [];
-  const causes: CoverageCause[] = [];
-  let destination = false;
-  let until = to;
-  const addCause = (reason: CoverageReason, target: Target, userId: string | null = null): void => {
-    causes.push({ tier: number, reason, target, userId, calendarId: null });
-  };
-  const addUser = (userId: string, target: Target): void => {
-    const reason = whyUnreachable(facts.users.get(userId));
-    if (reason === null) userIds.push(userId);
-    else addCause(reason, target, userId);
-  };
-  for (const target of tier.targets) {
-    switch (target.kind) {
-      case 'user':
-        addUser(target.id, target);
-        break;
-      case 'schedule': {
-        const piece = pieceAt(target.id, at);
-        if (piece === undefined) addCause('unknown_target', target);
-        else if (piece.onCall.size === 0) addCause('gap', target);
-        // in one order, or equal pieces would seem to differ
-        else for (const userId of [...piece.onCall.keys()].toSorted()) addUser(userId, target);
-        until = Math.min(until, piece?.end ?? until);
-        break;
-      }
-      case 'channel':
-      case 'webhook': {
-        const found = (target.kind === 'channel' ? facts.channels : facts.webhooks).get(target.id);
-        if (found?.active === true) destination = true;
-        else addCause(found === undefined ? 'unknown_target' : `inactive_${target.kind}`, target);
-        break;
-      }
-    }
-  }
-  return { userIds, destination, causes: known.list(causes), until };
-}
-
-function whyUnreachable(user: { active: boolean; pageMethods: number } | undefined): CoverageReason | null {
-  if (user === undefined) return 'unknown_target';
-  if (!user.active) return 'inactive_user';
-  return user.pageMethods > 0 ? null : 'no_page_method';
-}
-
-function isReached({ userIds, destination }: TierState): boolean {
+function isReached({ reached: { userIds, destination } }: TierState): boolean {
   return destination || userIds.length > 0;
 }
 
 function onlyUser(states: readonly TierState[]): string | undefined {
-  if (states.some(({ destination }) => destination)) return undefined;
-  const userIds = new Set(states.flatMap((state) => state.userIds));
-  return userIds.size === 1 ? userIds.values().next().value : undefined;
+  let only: string | undefined;
+  for (const { reached } of states) {
+    if (reached.destination || reached.userIds.length > 1) return undefined;
+    const [userId] = reached.userIds;
+    if (userId !== undefined && only !== undefined && only !== userId) return undefined;
+    only ??= userId;
+  }
+  return only;
 }
 
 function addGap(gaps: CoverageGap[], start: number, end: number, because: CoverageGap['because']): void {
