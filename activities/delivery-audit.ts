@@ -29,7 +29,8 @@ function paged(page: RunPage | null): NonNullable<AuditDraft['targets']> {
 }
 
 function correlationOf(page: RunPage | null): AuditDraft['correlation'] {
-  return page === null ? {} : { root: page.openingEventId, escalationId: page.escalationId };
+  if (page === null || page.escalationId === null) return {};
+  return { root: page.openingEventId ?? undefined, escalationId: page.escalationId };
 }
 
 /** The entry of one attempt; it commits with the attempt's row. */

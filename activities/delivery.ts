@@ -122,7 +122,7 @@ export function createDeliveryActivities(deps: DeliveryDependencies) {
   async function tellFailing(organizationId: string, ended: ReadonlyArray<{ report: Omit<AttemptReport, 'state'> }>): Promise<void> {
     const failing = ended.filter(({ report }) => report.finished.failing);
     if (failing.length > 0)
-      await deps.tellFailing(failing.map(({ report }) => ({ organizationId, escalationId: report.member.page!.escalationId })));
+      await deps.tellFailing(failing.map(({ report }) => ({ organizationId, escalationId: report.member.page!.escalationId! })));
   }
 
   function recordOf(input: AttemptInput, destination: Destination, member: BegunMember, sent: SentAttempt | undefined) {
@@ -161,7 +161,7 @@ export function createDeliveryActivities(deps: DeliveryDependencies) {
     const record: AttemptRecord = {
       finished,
       audit: auditAttempt(input, destination, member, { ...finished, message: sent?.message }),
-      ofEscalation: member.page !== null,
+      ofEscalation: member.page !== null && member.page.escalationId !== null,
       disable: disable === undefined ? undefined : { kind: destination.kind, id: destination.id, name: destination.name, reason: disable },
     };
     return { record, report: { input, member, destination, finished, reason: settlement.reason } };
@@ -180,7 +180,7 @@ export function createDeliveryActivities(deps: DeliveryDependencies) {
     );
     for (const { deliveryId } of unwanted) progress.get(deliveryId)!.state = 'cancelled';
     const pages = unwanted.flatMap(({ page }) => (page?.purpose === 'page' ? [page] : []));
-    await deps.tellFailing(pages.map(({ escalationId }) => ({ organizationId: input.organizationId, escalationId })));
+    await deps.tellFailing(pages.map(({ escalationId }) => ({ organizationId: input.organizationId, escalationId: escalationId! })));
   }
 
   async function cancel(input: DeliverInput, ids: readonly string[], reason: string): Promise<void> {

@@ -4,7 +4,7 @@ import type { Recipient } from '../domain/escalation-input.ts';
 import { describeNews, type EscalationNews } from '../domain/escalation-news.ts';
 import type { GroupState } from '../domain/escalation-state.ts';
 import { newId } from '../domain/id.ts';
-import { type EscalationConfiguration, usersOf } from '../domain/recipients.ts';
+import { type EscalationConfiguration, mandatoryRecipients, usersOf } from '../domain/recipients.ts';
 import type { Severity } from '../domain/severity.ts';
 import type { StepAuthor } from './escalation-step.ts';
 import {
@@ -39,7 +39,8 @@ export interface EscalationMessages {
   cancel(effect: EffectOf<'cancel_pages'>): void;
   /** `state` is that after the change; `userId` is who made it, where that is a member. */
   update(effect: EffectOf<'update'>, state: GroupState, author: { userId: string | null; by: StepAuthor | undefined }): void;
-  post(effect: EffectOf<'post'>): void;
+  /** `ownerUserId`: of the policy. */
+  post(effect: EffectOf<'post'>, ownerUserId: string | null): void;
   ownEvents(): readonly OwnEvent[];
   /** In the order in which they MUST be executed, after the escalations and the events are written. */
   statements(): Array<RawBuilder<unknown>>;
@@ -90,6 +91,20 @@ export function createEscalationMessages({ organizationId, at, configuration, ab
     notify(escalationId, userId, { type: needs, severity: aboutOf(escalationId).severity, message: describeNews(news, null) });
   };
 
+  /** Nobody can switch off hearing that nobody answered: who looks after the organization, and the policy's owner. */
+  const tellAnyway = (escalationId: string, severity: Severity, ownerUserId: string | null): void => {
+    const { userIds, contactIds, fallsBack } = mandatoryRecipients(ownerUserId, configuration);
+    const needs = 'escalation.exhausted';
+    const noticed = new Set(notices.filter((one) => one.escalationId === escalationId && one.type === needs).map(({ userId }) => userId));
+    for (const userId of userIds) if (!noticed.has(userId)) notify(escalationId, userId, { type: needs, severity, message: null });
+    const told = new Set(pages.filter((one) => one.escalationId === escalationId).map(({ contactMethodId }) => contactMethodId));
+    const { eventId } = aboutOf(escalationId);
+    for (const contactMethodId of fallsBack ? [null] : contactIds) {
+      if (contactMethodId !== null && told.has(contactMethodId)) continue;
+      pages.push({ ...mandatoryMail(configuration, at), escalationId, eventId, eventType: needs, contactMethodId, needs });
+    }
+  };
+
   const notify = (
     escalationId: string,
     userId: string | null,
@@ -138,7 +153,7 @@ export function createEscalationMessages({ organizationId, at, configuration, ab
   /** A webhook gets an event's body; of a page that is the event that says so. */
   const finishedPages = (): PageRecord[] =>
     pages.map((one) => {
-      const eventId = ownEventOf(one.needs, one.escalationId);
+      const eventId = one.escalationId === null ? null : ownEventOf(one.needs, one.escalationId);
       return one.destinationKind === 'webhook' && eventId !== null ? { ...one, eventId } : one;
     });
   const finishedUpdates = (): UpdateRecord[] => updates.map((one) => ({ ...one, ownEventId: ownEventOf(one.eventType, one.escalationId) }));
@@ -151,8 +166,9 @@ export function createEscalationMessages({ organizationId, at, configuration, ab
       cancelled.push({ escalationId, reason });
       for (const one of pages) if (one.escalationId === escalationId) one.cancelledBy ??= reason;
     },
-    post({ escalationId, eventType: type, severity }) {
+    post({ escalationId, eventType: type, severity }, ownerUserId) {
       own.push({ id: newId(at), type, severity, escalationId, about: aboutOf(escalationId) });
+      if (type === 'escalation.exhausted') tellAnyway(escalationId, severity, ownerUserId);
     },
     ownEvents: () => own,
     statements() {
@@ -204,4 +220,21 @@ export function routeOf(
         : { destinationKind: 'channel', destinationId, channelType };
     }
   }
+}
+
+/** A mail that nobody can switch off, to be addressed; there MUST be a sender of mails. */
+export function mandatoryMail(
+  { senders }: EscalationConfiguration,
+  at: number,
+): Omit<PageRecord, 'escalationId' | 'eventId' | 'eventType' | 'contactMethodId'> {
+  return {
+    id: newId(at),
+    firing: null,
+    purpose: 'mandatory',
+    news: null,
+    cancelledBy: null,
+    destinationKind: 'channel',
+    destinationId: senders.get('email')!,
+    channelType: 'email',
+  };
 }

@@ -224,7 +224,7 @@ export function createEscalationSteps({
         messages.update(effect, state, { userId: input.kind === 'command' ? input.by.userId : null, by });
         return;
       case 'post':
-        messages.post(effect);
+        messages.post(effect, configuration.policies.get(state.policyId)?.ownerUserId ?? null);
         return;
       case 'close_problems':
         closed.push(...effect.keys);

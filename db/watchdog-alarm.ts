@@ -2,14 +2,13 @@ import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import type { AuditDraft } from '../domain/audit/draft.ts';
 import { renderEventBody } from '../domain/event-body.ts';
 import { newId } from '../domain/id.ts';
-import { recipientsOf } from '../domain/recipients.ts';
+import { mandatoryRecipients, recipientsOf } from '../domain/recipients.ts';
 import { decide } from '../domain/routing.ts';
 import { appendAudit } from './audit-log.ts';
-import { MemberEntity } from './entities/member.ts';
 import { OrganizationEntity } from './entities/organization.ts';
-import { routeOf } from './escalation-messages.ts';
+import { mandatoryMail, routeOf } from './escalation-messages.ts';
 import { eventOfTocsin, recordOf, tocsin } from './event-record.ts';
-import { insertTimeline } from './queries/escalation.ts';
+import { insertPages, insertTimeline } from './queries/escalation.ts';
 import { findGroups, readGroups, type StoredGroup } from './queries/escalation-group.ts';
 import { insertIntake } from './queries/intake.ts';
 import type { FactsCache, OrganizationFacts } from './queries/routing-facts.ts';
@@ -40,18 +39,26 @@ export async function beginLateEpisode({ orm, facts }: Deps, organizationId: str
   await inOrganization(orm, organizationId, async (em) => {
     if ((await findEpisode(em, organizationId)) !== undefined) return;
     const known = await facts.read(em, organizationId);
-    const admins = await em.find(MemberEntity, { orgId: organizationId, status: 'active', role: { $in: ['owner', 'admin'] } });
+    const { userIds, contactIds, fallsBack } = mandatoryRecipients(null, known.escalation);
     const id = newId(at);
     const event = {
       ...eventOfTocsin('watchdog.late', { id, organizationId, at }),
       message: late.map(({ kind, count, oldestMs }) => `${count} × ${kind}, the oldest for ${Math.round(oldestMs / 1_000)} s`).join('; '),
       data: JSON.stringify({ late: late.map(({ kind, count, oldestMs }) => ({ kind, count, oldest_ms: Math.round(oldestMs) })) }),
-      audience: admins.map((admin) => admin.id),
+      audience: userIds,
     };
     const decisions = decide(event, known.routing, { change: 'occurred', muted: null });
     const record = recordOf({ event, decisions }, tocsin);
     // The alarm of a webhook that is somebody's last resort is this body.
     await insertIntake(organizationId, [{ ...record, body: record.body ?? renderEventBody(event) }]).execute(em.getKysely());
+    const mails = (fallsBack ? [null] : contactIds).map((contactMethodId) => ({
+      ...mandatoryMail(known.escalation, at),
+      escalationId: null,
+      eventId: id,
+      eventType: event.type,
+      contactMethodId,
+    }));
+    if (mails.length > 0) await insertPages(organizationId, mails, at).execute(em.getKysely());
     await beginEpisode(em, organizationId, id, at);
     await appendAudit(em, [
       {

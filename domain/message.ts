@@ -60,12 +60,12 @@ export interface MessageView {
 }
 
 /** Why an escalation sends a message. */
-export const messagePurposes = ['page', 'fallback', 'reminder', 'escalation_update', 'watchdog'] as const;
+export const messagePurposes = ['page', 'fallback', 'reminder', 'escalation_update', 'watchdog', 'mandatory'] as const;
 export type MessagePurpose = (typeof messagePurposes)[number];
 
 /** Whether the message calls somebody: it goes before all others, alone, and does not wait for a schedule that is made for news. */
 export function isCall(purpose: MessagePurpose | null): boolean {
-  return purpose !== null && purpose !== 'escalation_update';
+  return purpose !== null && purpose !== 'escalation_update' && purpose !== 'mandatory';
 }
 
 /** In which states of its escalation the message may begin: nobody is called any more for what somebody has acknowledged. */
@@ -80,6 +80,7 @@ export function mayBegin(purpose: MessagePurpose, status: EscalationStatus): boo
     case 'watchdog':
       return status === 'triggered';
     case 'escalation_update':
+    case 'mandatory':
       return true;
   }
 }

@@ -23,6 +23,12 @@ export interface EscalationConfiguration {
   activeChannels: ReadonlyMap<string, string>;
   activeWebhookIds: ReadonlySet<string>;
   silences: readonly Silence[];
+  /** Active members who look after the organization. */
+  adminIds: readonly string[];
+  /** A verified e-mail contact method of each active user who has one, paged or not. */
+  emailContacts: ReadonlyMap<string, string>;
+  /** Whether the organization keeps an address for what would reach nobody. */
+  hasFallbackEmail: boolean;
 }
 
 /** The people behind a target at `at`, active ones only. */
@@ -63,4 +69,23 @@ function isOutsideApp(channelType: string | undefined): boolean {
 export function contactsOf(userId: string, { pageMethods, senders }: EscalationConfiguration): Recipient[] {
   const reachable = (pageMethods.get(userId) ?? []).filter(({ channelType }) => senders.has(channelType));
   return reachable.map(({ id }) => ({ kind: 'contact', id, userId }));
+}
+
+/** What nobody can switch off: whom it is told in the app and by mail, and whether the organization's own address stands in for them. */
+export interface MandatoryRecipients {
+  userIds: string[];
+  /** E-mail contact methods. */
+  contactIds: string[];
+  /** Nobody of them can be reached by mail, and there is an address for that. */
+  fallsBack: boolean;
+}
+
+/** Those who look after the organization, with the owner of what it is about. */
+export function mandatoryRecipients(ownerUserId: string | null, configuration: EscalationConfiguration): MandatoryRecipients {
+  const { activeUserIds, adminIds, emailContacts, senders, hasFallbackEmail } = configuration;
+  const owners = ownerUserId !== null && activeUserIds.has(ownerUserId) ? [ownerUserId] : [];
+  const userIds = [...new Set([...owners, ...adminIds])];
+  if (!senders.has('email')) return { userIds, contactIds: [], fallsBack: false };
+  const contactIds = userIds.flatMap((userId) => emailContacts.get(userId) ?? []);
+  return { userIds, contactIds, fallsBack: contactIds.length === 0 && hasFallbackEmail };
 }

@@ -238,7 +238,7 @@ export class Migration0005Escalation extends Migration {
 
       -- Messages of an escalation: the firing is null for those of none.
       alter table delivery add column escalation_id uuid, add column firing int, add column contact_method_id uuid, add column purpose text
-        check (purpose in ('page', 'fallback', 'reminder', 'escalation_update'));
+        check (purpose in ('page', 'fallback', 'reminder', 'escalation_update', 'mandatory'));
       alter table notification add column escalation_id uuid;
       create index notification_escalation on notification (org_id, escalation_id) where escalation_id is not null;
       -- What became of an escalation, told to those whom a page reached: which page, and what it says.
@@ -247,7 +247,7 @@ export class Migration0005Escalation extends Migration {
       create unique index delivery_page on delivery (org_id, escalation_id, firing, coalesce(contact_method_id, destination_id))
         where firing is not null;
       -- Whoever is called does not wait behind news that an outage has piled up.
-      create index delivery_call_due on delivery (next_attempt_at) where purpose <> 'escalation_update' and finished_at is null;
+      create index delivery_call_due on delivery (next_attempt_at) where purpose not in ('escalation_update', 'mandatory') and finished_at is null;
       create index delivery_escalation on delivery (org_id, escalation_id) where escalation_id is not null;
       -- Since when it was clear that a page reaches nobody soon, and whether its escalation has taken notice.
       alter table delivery add column failing_at timestamptz(3), add column failing_seen boolean not null default false;

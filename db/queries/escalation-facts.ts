@@ -13,6 +13,7 @@ import { readSchedules } from './schedule.ts';
 
 export interface KnownDestinations {
   activeUserIds: ReadonlySet<string>;
+  adminIds: readonly string[];
   /** Types of active channels, by id. */
   activeChannels: ReadonlyMap<string, string>;
   activeWebhookIds: ReadonlySet<string>;
@@ -34,13 +35,17 @@ export async function readEscalationConfiguration(
   const scheduleIds = (await em.find(ScheduleEntity, { deletedAt: null }, { fields: ['id'] })).map(({ id }) => id);
   const contacts = await em.find(
     ContactMethodEntity,
-    { deletedAt: null, page: true, verifiedAt: { $ne: null } },
-    { orderBy: { id: 'asc' } },
+    { deletedAt: null, verifiedAt: { $ne: null } },
+    // A member's own address comes before others of the same type.
+    { orderBy: { login: 'desc', id: 'asc' } },
   );
   const silences = await em.find(SilenceEntity, { endsAt: { $gt: new Date(at - pastMs) } });
   const pageMethods = new Map<string, PageMethod[]>();
-  for (const { id, userId, channelType } of contacts) {
+  const emailContacts = new Map<string, string>();
+  for (const { id, userId, channelType, page } of contacts) {
     if (!known.activeUserIds.has(userId)) continue;
+    if (channelType === 'email' && !emailContacts.has(userId)) emailContacts.set(userId, id);
+    if (!page) continue;
     pageMethods.set(userId, [...(pageMethods.get(userId) ?? []), { id, channelType }]);
   }
   const senders = Object.entries(settings.senderChannels ?? {}).filter(([, id]) => known.activeChannels.has(id));
@@ -50,6 +55,8 @@ export async function readEscalationConfiguration(
     calendars: new Map(calendars.map((row) => [row.id, calendarOf(row)])),
     schedules: await readSchedules(em, scheduleIds, { from: at - pastMs, to: at + forEverMs }),
     pageMethods,
+    emailContacts,
+    hasFallbackEmail: settings.fallbackEmail !== undefined,
     senders: new Map(senders),
     silences: silences.map((row): Silence => ({
       id: row.id,

@@ -57,10 +57,11 @@ export interface FiringRecord {
 /** A message of an escalation to one recipient. */
 export interface PageRecord {
   id: string;
-  escalationId: string;
+  /** Null: of none, but to a person all the same. */
+  escalationId: string | null;
   /** Null: not of a firing. */
   firing: number | null;
-  purpose: 'page' | 'fallback' | 'reminder';
+  purpose: 'page' | 'fallback' | 'reminder' | 'mandatory';
   /** What it says besides; of reminders. */
   news: EscalationNews | null;
   /** Why it must not be sent any more: the transaction that made it took it back. */
@@ -212,7 +213,7 @@ export function cancelPages(
         from unnest(${cancelled.map(({ escalationId }) => escalationId)}::uuid[], ${cancelled.map(({ reason }) => reason)}::text[])
             as c (escalation_id, reason)
           join delivery d on d.org_id = ${organizationId} and d.escalation_id = c.escalation_id
-        where d.finished_at is null and d.purpose <> 'escalation_update'
+        where d.finished_at is null and d.purpose not in ('escalation_update', 'mandatory')
         order by d.id for update of d
     )
     update delivery d set state = case when d.state = 'in_flight' then d.state else 'cancelled' end,

@@ -6,6 +6,7 @@ import { problemKey } from '../../domain/hash.ts';
 import { toWireId } from '../../domain/id.ts';
 import type { EscalationPart, MessageView } from '../../domain/message.ts';
 import { ContactMethodEntity } from '../entities/contact-method.ts';
+import { OrganizationEntity } from '../entities/organization.ts';
 import { type SecretBox, SecretUnavailableError } from '../secrets.ts';
 import { type LinkTokenRow, renderToken, takeLinkToken } from './link-token.ts';
 import { readMessage } from './message.ts';
@@ -42,6 +43,9 @@ export async function readPage(
 ): Promise<{ view: MessageView; address: string | null }> {
   const { escalationId, firing, news } = mark;
   const view = await readMessage(em, organizationId, eventId);
+  const contact = mark.contactMethodId === null ? null : await em.findOneOrFail(ContactMethodEntity, { id: mark.contactMethodId });
+  const address = contact?.address ?? (mark.purpose === 'mandatory' ? await readFallbackAddress(em, organizationId) : null);
+  if (escalationId === null) return { view, address };
   const actorId = news?.kind === 'change' ? (news.by?.id ?? null) : null;
   const { rows } = await sql<PagedEscalation>`
     select p.name as "policyName", coalesce(f.round, e.round) as round, coalesce(f.tier, e.tier) as tier,
@@ -57,7 +61,6 @@ export async function readPage(
   `.execute(em.getKysely());
   const [escalation] = rows;
   if (escalation === undefined) throw new Error(`The escalation of a page is gone: ${escalationId}`);
-  const contact = mark.contactMethodId === null ? null : await em.findOneOrFail(ContactMethodEntity, { id: mark.contactMethodId });
   const link =
     contact === null || firing === null
       ? undefined
@@ -65,9 +68,15 @@ export async function readPage(
   const acknowledgeUrl = link === undefined ? null : renderLink(publicUrl, link, secrets);
   const threadKey = problemKey(organizationId, `esc:${escalationId}`);
   return {
-    view: { ...view, threadKey, escalation: { ...partOf(escalation, mark), acknowledgeUrl } },
-    address: contact?.address ?? null,
+    view: { ...view, threadKey, escalation: { ...partOf(escalation, { ...mark, escalationId }), acknowledgeUrl } },
+    address,
   };
+}
+
+/** What would reach nobody goes there. */
+async function readFallbackAddress(em: EntityManager, organizationId: string): Promise<string | null> {
+  const { settings } = await em.findOneOrFail(OrganizationEntity, { id: organizationId });
+  return settings.fallbackEmail ?? null;
 }
 
 /** Without its key a page goes out without the link rather than not at all. */
@@ -82,7 +91,7 @@ function renderLink(publicUrl: string, link: LinkTokenRow, secrets: SecretBox): 
 
 function partOf(
   { policyName, actorName, takesPresses, ...position }: PagedEscalation,
-  { escalationId, purpose, updateOf, news }: PageMark,
+  { escalationId, purpose, updateOf, news }: PageMark & { escalationId: string },
 ): Omit<EscalationPart, 'acknowledgeUrl'> {
   const { round, tier } = news ?? position;
   return {
@@ -109,6 +118,8 @@ function describePage(
       headline: `What should have followed tier ${tier} is late: Tocsin itself may be down, and tells you by another way`,
       state: 'triggered',
     };
+  if (purpose === 'mandatory')
+    return { headline: 'Nobody has acknowledged: this escalation is over without an answer', state: 'exhausted' };
   if (purpose === 'fallback') return { headline: 'Nobody has acknowledged: you are told as the last resort', state: 'exhausted' };
   return { headline: round === 1 ? `Tier ${tier} is paged` : `Tier ${tier} is paged, round ${round}`, state: 'triggered' };
 }

@@ -13,7 +13,7 @@ export async function findUnowned(
   const { rows } = await sql<UnownedDelivery>`
     select ${unownedColumns} from delivery d
       where d.finished_at is null and d.run_id is null and d.next_attempt_at < now() - make_interval(secs => ${afterMs / 1_000})
-        and d.state in ('pending', 'retrying') ${calls ? sql`and d.purpose <> 'escalation_update'` : sql``}
+        and d.state in ('pending', 'retrying') ${calls ? sql`and d.purpose not in ('escalation_update', 'mandatory')` : sql``}
       order by d.next_attempt_at limit ${limit}
   `.execute(em.getKysely());
   return rows;

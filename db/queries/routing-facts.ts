@@ -73,13 +73,14 @@ async function readFacts(em: EntityManager, organizationId: string, version: str
   const webhooks = await em.find(WebhookEntity, { deletedAt: null }, { fields: ['id', 'version', 'active', 'eventTypes', 'projectIds'] });
   const channels = await em.find(ChannelEntity, { deletedAt: null }, { fields: ['id', 'version', 'type', 'active'] });
   const rules = await em.find(RuleEntity, { deletedAt: null }, { orderBy: { position: 'asc', id: 'asc' } });
-  const members = await em.find(MemberEntity, { status: 'active' }, { fields: ['id'] });
+  const members = await em.find(MemberEntity, { status: 'active' }, { fields: ['id', 'role'], orderBy: { id: 'asc' } });
   const projects = await em.find(ProjectEntity, { deletedAt: null }, { fields: ['id'] });
   const types = await findCustomEventTypes(em, organizationId);
   const { settings } = await em.findOneOrFail(OrganizationEntity, { id: organizationId });
   const activeUserIds = new Set(members.map(({ id }) => id));
   const destinations = {
     activeUserIds,
+    adminIds: members.filter(({ role }) => role === 'owner' || role === 'admin').map(({ id }) => id),
     activeChannels: new Map(channels.filter(({ active }) => active).map(({ id, type }) => [id, type])),
     activeWebhookIds: new Set(webhooks.filter(({ active }) => active).map(({ id }) => id)),
   };

@@ -43,7 +43,8 @@ export interface RunMember {
 
 /** Which message of which escalation a delivery is. Ids are UUIDs. */
 export interface PageMark {
-  escalationId: string;
+  /** Null: of none, but to a person all the same. */
+  escalationId: string | null;
   /** Null: of no firing. */
   firing: number | null;
   purpose: MessagePurpose;
@@ -60,13 +61,13 @@ export interface RunPage extends PageMark {
   /** Whose contact method it is. */
   userId: string | null;
   /** What the escalation is about: of a webhook's page that is not the event that it gets. */
-  openingEventId: string;
+  openingEventId: string | null;
 }
 
-/** The mark of a delivery, as JSON; null: it is not an escalation's. */
+/** The mark of a delivery, as JSON; null: it is neither an escalation's nor a person's. */
 function pageMark(delivery: 'd' | 'm'): RawBuilder<unknown> {
   const column = (name: string) => sql.ref(`${delivery}.${name}`);
-  return sql`case when ${column('escalation_id')} is not null then json_build_object('escalationId', ${column('escalation_id')},
+  return sql`case when ${column('purpose')} is not null then json_build_object('escalationId', ${column('escalation_id')},
     'firing', ${column('firing')}, 'purpose', ${column('purpose')}, 'contactMethodId', ${column('contact_method_id')},
     'updateOf', ${column('update_of')}, 'news', ${column('news')},
     'userId', (select c.user_id from contact_method c where c.id = ${column('contact_method_id')}),

@@ -42,6 +42,9 @@ function configurationOf({ policies, silences }: RandomSimulation): EscalationCo
     senders: new Map([['email', 'sender']]),
     activeChannels: new Map(),
     activeWebhookIds: new Set(),
+    adminIds: [],
+    emailContacts: new Map(),
+    hasFallbackEmail: false,
     silences: silences.map(({ startsAt, endsAt, keys }, index) => ({
       id: `${index}`,
       version: 1,

@@ -19,6 +19,9 @@ const configuration: EscalationConfiguration = {
   senders: new Map([['email', 'sender']]),
   activeChannels: new Map(),
   activeWebhookIds: new Set(),
+  adminIds: [],
+  emailContacts: new Map(),
+  hasFallbackEmail: false,
   silences: [],
 };
 const policy = buildPolicy({

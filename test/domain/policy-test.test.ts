@@ -31,6 +31,9 @@ const facts: SimulationFacts = {
     ]),
     activeChannels: new Map([['c', 'slack']]),
     activeWebhookIds: new Set(),
+    adminIds: [],
+    emailContacts: new Map(),
+    hasFallbackEmail: false,
     silences: [],
   },
 };

@@ -117,6 +117,32 @@ describeWithTemporal('escalations', () => {
     await tocsin.post({ ...fired, type: 'alert.resolved' });
   });
 
+  test('that nobody answered is told to whom the policy belongs and who looks after the organization, whatever they prefer', async () => {
+    const [{ email: owner }] = (await query('select email from member where id = $1', [tocsin.organization.ownerId])) as [
+      { email: string },
+    ];
+    const story = { key: 'label.story', op: '=', value: 'exhausted' };
+    await policy({
+      name: 'exhausted',
+      trigger: { types: ['alert.fired'], matchers: [story] },
+      tiers: [{ targets: [{ kind: 'user', id: members[0]!.id }], timeout: 'PT0.5S' }],
+      fallback: [{ kind: 'user', id: members[1]!.id }],
+      ownerUserId: members[1]!.id,
+    });
+    const subject = 'Nobody looks at db-3';
+    await tocsin.post({ type: 'alert.fired', severity: 'high', subject, dedupKey: 'exhausted', labels: { story: 'exhausted' } });
+    await waitFor(
+      async () => mailed(subject),
+      ({ length }) => length >= 3,
+      { what: 'the last mails' },
+    );
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    // The policy's owner is the fallback too, and gets one mail.
+    expect(mailed(subject).toSorted()).toEqual(['first@example.com', 'second@example.com', owner].toSorted());
+    const { data } = await tocsin.get('/notifications');
+    expect(data.filter((item: Json) => item['type'] === 'escalation.exhausted' && item['subject'] === subject)).toHaveLength(1);
+  });
+
   test('the link in a page acknowledges once, by whom it was sent to, and looking at it does nothing', async () => {
     await policy({ name: 'link', trigger: { types: ['alert.fired'], matchers: [{ key: 'label.story', op: '=', value: 'link' }] } });
     const subject = 'Queue of billing grows';

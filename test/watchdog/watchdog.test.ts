@@ -154,6 +154,29 @@ test('the organization hears of it: one event while it lasts, in the app for tho
   expect(await late()).toHaveLength(2);
 });
 
+test('nobody of those who look after it can switch off the mail about it', async () => {
+  await buildSender();
+  await openLate();
+  await watchdog.look();
+  const mails = async () =>
+    query(sql<{ address: string | null }>`select c.address from delivery d left join contact_method c on c.id = d.contact_method_id
+      where d.purpose = 'mandatory' and d.event_type = 'watchdog.late'`);
+  const [{ email }] = (await query(sql<{ email: string }>`select email from member where id = ${organization.ownerId}`)) as [
+    { email: string },
+  ];
+  expect(await mails()).toEqual([{ address: email }]);
+});
+
+test('who cannot be reached by mail is stood in for by the address that the organization keeps', async () => {
+  await buildSender();
+  await call('PATCH', '/organization', { settings: { fallbackEmail: 'duty@example.com' } });
+  await query(sql`update contact_method set verified_at = null where user_id = ${organization.ownerId}`);
+  await openLate();
+  await watchdog.look();
+  const mails = await query(sql`select contact_method_id from delivery where purpose = 'mandatory' and event_type = 'watchdog.late'`);
+  expect(mails).toEqual([{ contact_method_id: null }]);
+});
+
 test('without a fallback of the policy it goes to the address that the organization keeps for that', async () => {
   await buildSender();
   await call('PATCH', '/organization', { settings: { fallbackEmail: 'duty@example.com' } });
