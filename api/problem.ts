@@ -1,5 +1,6 @@
 import { DomainError } from '../domain/errors.ts';
 import type { ErrorCode, Fault } from '../domain/errors.ts';
+import { MembersChangedError } from '../db/escalation-change.ts';
 import { databaseFacts, isUnreachable } from '../db/failure.ts';
 import { SecretUnavailableError } from '../db/secrets.ts';
 
@@ -78,6 +79,11 @@ const exclusionViolation = '23P01';
 function asKnown(error: unknown): DomainError {
   if (error instanceof SecretUnavailableError) {
     return new DomainError('unavailable', 'A stored secret cannot be decrypted with the keys of this server.', { cause: error });
+  }
+  if (error instanceof MembersChangedError) {
+    return new DomainError('unavailable', 'So many events join the escalation now that it could not be changed. Repeat it.', {
+      cause: error,
+    });
   }
   const facts = databaseFacts(error);
   if (facts.code === uniqueViolation && facts.constraint?.endsWith('_name')) {

@@ -45,7 +45,8 @@ export interface ChangedEscalationState {
 /** A member was added while its problem's lock was not held: the transaction, or the savepoint around the change, MUST be made anew. */
 export class MembersChangedError extends Error {}
 
-const maxTries = 5;
+/** While events flood the group, each try may meet a new member. */
+const maxTries = 20;
 
 /** Makes anew what members joined under. `work` is a whole transaction, or a savepoint: both give back the locks they took. */
 export async function repeatWhileMembersChange<T>(work: () => Promise<T>): Promise<T> {
