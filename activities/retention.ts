@@ -1,7 +1,7 @@
 import type { MikroORM } from '@mikro-orm/postgresql';
 import { deleteClosedGroups } from '../db/queries/notice.ts';
 import { reportLoop } from '../db/queries/relay.ts';
-import { deleteFinishedDeliveries } from '../db/queries/retention.ts';
+import { deleteFinishedDeliveries, deleteLeftovers } from '../db/queries/retention.ts';
 import type { Logger } from '../log.ts';
 import type { SweepInput, SweepResult } from '../workflows/messages.ts';
 
@@ -33,6 +33,7 @@ export function createRetentionActivities({ relayOrm, workerId, deliveryRetentio
       emptied += batch.emptied;
       more = batch.deleted === limit;
       while ((await deleteClosedGroups(em, { before, limit })) === limit);
+      while ((await deleteLeftovers(em, { before, now: new Date(startedAt), limit })) >= limit);
     }
     const result: SweepResult = { deleted, emptied, more };
     await reportLoop(relayOrm.em.fork(), 'retention', workerId, { ...result, before: before.toISOString() });

@@ -30,6 +30,10 @@ export class Migration0005Escalation extends Migration {
     this.addSql(`
       create policy relay on escalation to tocsin_relay using (true) with check (true);
       grant select, update on escalation to tocsin_relay;
+      create policy relay on link_token to tocsin_relay using (true);
+      create policy relay on escalation_command to tocsin_relay using (true);
+      create policy relay on occurrence to tocsin_relay using (true);
+      grant select, update, delete on link_token, escalation_command, occurrence, watchdog_alarm to tocsin_relay;
       create policy relay on silence_clock to tocsin_relay using (true);
       grant select on silence_clock to tocsin_relay;
     `);
@@ -235,6 +239,7 @@ export class Migration0005Escalation extends Migration {
         created_at timestamptz(3) not null,
         primary key (org_id, escalation_id, request_id)
       );
+      create index escalation_command_age on escalation_command (created_at);
 
       -- Messages of an escalation: the firing is null for those of none.
       alter table delivery add column escalation_id uuid, add column firing int, add column contact_method_id uuid, add column purpose text
@@ -283,6 +288,7 @@ export class Migration0005Escalation extends Migration {
         primary key (org_id, id)
       );
       create unique index watchdog_alarm_once on watchdog_alarm (org_id, escalation_id, due_at, recipient_kind, recipient_id);
+      create index watchdog_alarm_age on watchdog_alarm (due_at);
       create index watchdog_alarm_unsent on watchdog_alarm (next_at) where next_at is not null;
     `);
     for (const table of ['watchdog_episode', 'watchdog_alarm'])
@@ -378,6 +384,7 @@ export class Migration0005Escalation extends Migration {
         expires_at timestamptz(3) not null,
         used_at timestamptz(3)
       );
+      create index link_token_age on link_token (expires_at);
       create unique index link_token_page on link_token (org_id, escalation_id, firing, user_id, action);
 
       -- A link names no organization: this is all that is told before its signature is checked.

@@ -25,6 +25,35 @@ export async function deleteFinishedDeliveries(
   );
 }
 
+/** What is of no use any more, with the column by which it ages and how long it is of use after that instant (0: until `before`). */
+const leftovers = [
+  { table: 'link_token', age: 'expires_at', keptMs: null },
+  { table: 'escalation_command', age: 'created_at', keptMs: null },
+  { table: 'watchdog_alarm', age: 'due_at', keptMs: null },
+  // What merely occurred is compared with for ten minutes.
+  { table: 'occurrence', age: 'first_at', keptMs: 3_600_000 },
+] as const;
+
+/**
+ * Deletes rows that only served something that is long over, for all organizations; run as `tocsin_relay`.
+ * @returns how many: none means that no more are old enough
+ */
+export async function deleteLeftovers(
+  em: EntityManager,
+  { before, now, limit }: { before: Date; now: Date; limit: number },
+): Promise<number> {
+  let deleted = 0;
+  for (const { table, age, keptMs } of leftovers) {
+    const until = keptMs === null ? before : new Date(now.getTime() - keptMs);
+    const { numAffectedRows = 0n } = await sql`delete from ${sql.table(table)} where ctid = any(array(
+      select ctid from ${sql.table(table)} where ${sql.ref(age)} < ${until} limit ${limit} for update skip locked))`.execute(
+      em.getKysely(),
+    );
+    deleted += Number(numAffectedRows);
+  }
+  return deleted;
+}
+
 /**
  * Deletes the deliveries that `doomed` selects (org_id, id, event_id) with their attempts, and the rendered bodies that none is left to send.
  * MUST run in a transaction. These follow one another: two at once that delete the last two deliveries of an event would each still see the

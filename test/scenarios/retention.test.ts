@@ -84,6 +84,38 @@ describeWithTemporal('the retention sweep', () => {
     expect(await hasBody(event)).toBe(false);
   });
 
+  test('deletes what only served something that is long over: links, answers to commands, occurrences, alarms', async () => {
+    const { id } = tocsin.organization;
+    const other = '00000000-0000-7000-8000-000000000001';
+    const insert = async (days: number, key: string) => {
+      const at = new Date(Date.now() - days * 86_400_000);
+      await database.query(
+        `insert into link_token (org_id, id, escalation_id, firing, user_id, action, expires_at) values ($1, gen_random_uuid(), $2, $4, $2, 'acknowledge', $3)`,
+        [id, other, at, days],
+      );
+      await database.query(
+        `insert into escalation_command (org_id, escalation_id, request_id, answer, created_at) values ($1, $2, $4, '{}', $3)`,
+        [id, other, at, key],
+      );
+      await database.query(`insert into occurrence (org_id, type, dedup_key, first_at, count) values ($1, 'job.completed', $3, $2, 1)`, [
+        id,
+        at,
+        key,
+      ]);
+      await database.query(
+        `insert into watchdog_alarm (org_id, id, escalation_id, due_at, recipient_kind, recipient_id) values ($1, gen_random_uuid(), $2, $3, 'nobody', $2)`,
+        [id, other, at],
+      );
+    };
+    await insert(8, 'leftover of old');
+    await insert(0, 'leftover of now');
+    await sweep();
+    const left = async (table: string, where = 'true') =>
+      (await database.query(`select from ${table} where org_id = $1 and ${where}`, [id])).rowCount;
+    for (const table of ['link_token', 'escalation_command', 'watchdog_alarm']) expect([table, await left(table)]).toEqual([table, 1]);
+    expect(await left('occurrence', `dedup_key like 'leftover%'`)).toBe(1);
+  });
+
   test('runs by a Schedule that any number of processes register, hourly and never twice at once', async () => {
     const { temporal } = tocsin.worker;
     await tocsin.client.schedule.getHandle(scheduleId).pause('an operator looks into something');
