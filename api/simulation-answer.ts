@@ -66,7 +66,10 @@ export const simulationAnswer = z
       }),
     ),
     timeline: z.array(timelineEntry),
-    messages: z.array(message).meta({ description: 'Outside the app, in order.' }),
+    messages: z.array(message).meta({
+      description:
+        'Pages, fallbacks and reminders outside the app, in order; what is said later of a page that was sent is not among them.',
+    }),
     final: z.strictObject({
       at: presentedTime,
       steps: z.int().meta({ description: 'Of at most 10,000.' }),

@@ -153,8 +153,9 @@ function tell(entries) {
   for (const entry of is('escalation.trigger'))
     add(entry, `escalation began (${entry.details.reason}), policy version ${entry.details.policyVersion}`);
   for (const entry of is('escalation.notify')) {
-    const whom = recipientsOf(entry).map(({ label }) => label);
-    add(entry, `firing ${entry.details.firing}, round ${entry.details.round}, tier ${entry.details.tier}: ${whom.join(', ')} told`);
+    const whom = [...new Set(recipientsOf(entry).map(({ label }) => label))];
+    const what = entry.details.firing === undefined ? entry.details.purpose : `firing ${entry.details.firing}`;
+    add(entry, `${what}, round ${entry.details.round}, tier ${entry.details.tier}: ${whom.join(', ')} told`);
   }
   for (const entry of is('delivery.attempt')) add(entry, tellAttempt(entry));
   for (const entry of entries) {
@@ -197,11 +198,22 @@ function tellAttempt({ document, details }) {
 const targetOf = ({ targets = [] }) => targets.find(({ type }) => type === 'user') ?? targets[0] ?? { type: 'nobody', id: '' };
 const labelOf = ({ type, id }) => `${type} ${id}`;
 
-/** Whom a firing told: people by their ids, else channels and webhooks. */
+/** Whom a firing told. Contact methods are called by whose they are, as far as the entry tells. */
 function recipientsOf({ document, details }) {
-  const named = details.recipients?.map(({ type, id, userId }) => (userId === undefined ? { type, id } : { type: 'user', id: userId }));
-  const all = (named ?? document.targets ?? []).map((target) => ({ ...target, label: labelOf(target) }));
-  return [...new Map(all.map((one) => [one.label, one])).values()];
+  const named = details.recipients ?? document.targets ?? [];
+  return named.map(({ type, id, userId }) => ({
+    type,
+    id,
+    label: userId === undefined ? labelOf({ type, id }) : labelOf({ type: 'user', id: userId }),
+  }));
+}
+
+/** Whether an attempt is one at what a firing sent to a recipient. The watchdog's messages are of no firing. */
+function isAttemptAt({ document, details }, firing, { type, id }) {
+  const isOfFiring =
+    firing.purpose === 'watchdog' ? details.path === 'watchdog' : details.firing !== undefined && details.firing === firing.firing;
+  const wanted = type === 'contact' ? 'contact_method' : type;
+  return isOfFiring && (document.targets ?? []).some((target) => target.type === wanted && target.id === id);
 }
 
 /** "U paged at t1, delivered; acknowledged at t2 by A with proof P", for each firing, and what is missing for it. */
@@ -216,11 +228,8 @@ function claim(entries) {
   const firings = entries.filter(({ document }) => document.action === 'escalation.notify');
   if (firings.length === 0) missing.push('a firing');
   for (const firing of firings) {
-    for (const { type, id, label } of recipientsOf(firing)) {
-      const own = attempts.filter(
-        ({ document, details }) =>
-          details.firing === firing.details.firing && (document.targets ?? []).some((target) => target.type === type && target.id === id),
-      );
+    for (const recipient of recipientsOf(firing)) {
+      const own = attempts.filter((attempt) => isAttemptAt(attempt, firing.details, recipient));
       const delivered = own.find(({ document, details }) => details.outcome === 'delivered' && document.status === 'success');
       const fate =
         delivered === undefined
@@ -233,7 +242,7 @@ function claim(entries) {
         answer === undefined
           ? 'not acknowledged'
           : `acknowledged at ${answer.document.recordedAt} by ${personOf(answer)} with proof ${answer.details.proof}`;
-      claims.push(`${label} paged at ${firing.document.recordedAt}, ${fate}; ${end}`);
+      claims.push(`${recipient.label} paged at ${firing.document.recordedAt}, ${fate}; ${end}`);
     }
   }
   return { claims, missing };

@@ -208,6 +208,7 @@ export async function finishAlarm({ orm }: Pick<Deps, 'orm'>, message: AlarmMess
         ...common(organizationId, 'delivery.attempt'),
         status: delivered ? 'success' : 'failure',
         resource: { type: 'delivery', id: alarm.id },
+        targets: [{ type: alarm.recipientKind === 'contact' ? 'contact_method' : alarm.recipientKind, id: alarm.recipientId }],
         correlation: { escalationId, eventId },
         details: { path: 'watchdog', attempt: alarm.attempts, outcome, ...facts },
       },

@@ -76,11 +76,11 @@ const clearDetailsOf: Readonly<Record<string, string>> = {
   'channel.test': probe,
   'contact_method.send_code': probe,
   'delivery.attempt':
-    'attempt bodySha256 durationMs errorCode eventType firing messageId outcome possibleDuplicate purpose state statusCode',
+    'attempt bodySha256 durationMs errorCode eventType firing messageId outcome path possibleDuplicate purpose state statusCode',
   'escalation.acknowledge': `${command} extend firing linkId`,
   'escalation.escalate': command,
   'escalation.exhaust': 'reason',
-  'escalation.notify': 'firing purpose reason round scheduledAt tier',
+  'escalation.notify': 'dueAt firing purpose reason round scheduledAt tier',
   'escalation.reassign': command,
   'escalation.rebase': `${command} dryRun policyVersion`,
   'escalation.resolve': `${command} reason`,
