@@ -1,21 +1,21 @@
 import type { MikroORM } from '@mikro-orm/postgresql';
 import { type ChangedEscalationState, commitEscalationChange, type EscalationChange } from '../db/escalation-change.ts';
-import { type EscalationRow, findCommandAnswer, keepCommandAnswer, viewEscalation } from '../db/queries/escalation-view.ts';
+import { findCommandAnswer, keepCommandAnswer, viewEscalation } from '../db/queries/escalation-view.ts';
 import type { FactsCache } from '../db/queries/routing-facts.ts';
 import { inOrganization } from '../db/tenant.ts';
 import type { AuditDraft } from '../domain/audit/draft.ts';
 import type { GroupStep } from '../domain/escalation-effect.ts';
 import { auditedOutcome } from '../domain/escalation-refusal.ts';
 import type { GroupState } from '../domain/escalation-state.ts';
-import { parseWireId, toWireId } from '../domain/id.ts';
+import { parseWireId } from '../domain/id.ts';
 import type { EscalationStarter } from '../temporal/escalation-starter.ts';
 import type { RunStarter } from '../temporal/run-starter.ts';
+import { describeEscalation } from './escalation-details.ts';
 import {
   type EscalationCommand,
   type EscalationCommandAnswer,
   type EscalationInput,
   type EscalationStep,
-  type EscalationView,
   workflowIds,
 } from '../workflows/messages.ts';
 
@@ -24,6 +24,8 @@ export interface EscalationDependencies {
   facts: FactsCache;
   starter: Pick<RunStarter, 'offer'>;
   escalations: Pick<EscalationStarter, 'wake'>;
+  /** Of Temporal. */
+  namespace: string;
 }
 
 export function createEscalationActivities(deps: EscalationDependencies) {
@@ -40,7 +42,7 @@ export function createEscalationActivities(deps: EscalationDependencies) {
     const row = await inOrganization(deps.orm, organizationId, async (em) => viewEscalation(em, organizationId, escalationId));
     if (row === undefined) return { kind: 'ended', state: 'resolved' };
     if (row.status === 'resolved' && row.dueAt === null) return { kind: 'ended', state: 'resolved' };
-    return { kind: 'wait', ms: row.dueAt === null ? null : Date.parse(row.dueAt) - Date.now(), ...describe(row) };
+    return { kind: 'wait', ms: row.dueAt === null ? null : Date.parse(row.dueAt) - Date.now(), ...describeEscalation(row, deps.namespace) };
   }
 
   /** A command that came through Temporal: whoever sent it could sign in there, and says who it is. */
@@ -125,31 +127,4 @@ function auditCommand(
       ...(note === undefined ? {} : { note }),
     },
   };
-}
-
-function describe(row: EscalationRow): { view: EscalationView; summary: string; details: string } {
-  const { version, severity, round, tier, dueAt, why } = row;
-  const state = row.status as EscalationView['state'];
-  const view = {
-    state,
-    version,
-    severity,
-    round,
-    tier,
-    dueAt: dueAt === null ? null : new Date(dueAt).toISOString(),
-    why: why ?? 'nothing',
-  };
-  const summary = why === null ? state : `${why.replaceAll('_', ' ')}, after tier ${tier} of round ${round}`;
-  const id = toWireId('escalation', row.id);
-  const lines = row.recent.map(({ at, kind, round, tier, reason }) => `| ${at} | ${kind} | ${round}.${tier} | ${reason ?? ''} |`);
-  const details = [
-    `**${state}**, severity ${severity}, policy ${row.policyName}, tier ${tier} of round ${round}; next: ${view.why} at ${view.dueAt ?? 'no time'}`,
-    '',
-    '| at | what | round.tier | why |',
-    '|---|---|---|---|',
-    ...lines,
-    '',
-    `\`temporal workflow signal --workflow-id ${workflowIds.escalation(row.id)} --name acknowledge --input '{"requestId":"...","actor":"..."}'\` acknowledges it (${id}).`,
-  ].join('\n');
-  return { view, summary, details };
 }

@@ -102,6 +102,7 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
     facts,
     groups,
     tellFailing,
+    namespace: config.temporal.namespace,
     starter,
     escalations,
     relayOrm,

@@ -56,6 +56,7 @@ beforeAll(async () => {
     escalations: { wake: () => {} },
     groups: { wake: () => {} },
     log: api.deps.log,
+    namespace: 'default',
   };
   work = { ...createEscalationActivities(deps), ...createSilenceActivities(deps) };
   tellFailing = createFailingPages(deps);
