@@ -180,6 +180,7 @@ export function createRunStarter(options: RunStarterOptions): RunStarter {
 /** Of Temporal's 1 (first) to 5 for all tasks of a run. */
 function priorityOf(members: readonly UnownedDelivery[]): number {
   if (members.some(({ purpose }) => isCall(purpose))) return 1;
+  if (members.some(({ purpose }) => purpose === 'mandatory')) return 2;
   return members.every(({ purpose }) => purpose === 'escalation_update') ? 4 : 3;
 }
 
