@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { policyOf } from '../db/queries/policy.ts';
 import { readNames, readPolicyVersions, readSimulationFacts } from '../db/queries/simulation-facts.ts';
 import { readInOrganization } from '../db/tenant.ts';
+import type { EventTypes } from '../domain/custom-event-type.ts';
 import { validationFailed } from '../domain/errors.ts';
 import type { EscalationPolicy } from '../domain/escalation-policy.ts';
 import { newId } from '../domain/id.ts';
@@ -73,9 +74,11 @@ const simulate = ownTransactionEndpoint({
   responses: { 200: { description: 'What would happen.', schema: simulationAnswer } },
   handler: async ({ input, principal, now, deps }) => {
     const { organizationId } = principal;
-    const plan = planOf(input.body, await deps.intake.types(organizationId));
+    const types = await deps.intake.types(organizationId);
+    const plan = planOf(input.body, types);
+    const chosen = { ...input.body, policy: input.body.policy && withCanonicalTypes(input.body.policy, types) };
     const facts = await readInOrganization(deps.orm, organizationId, async (em) =>
-      readFacts(em, deps, { organizationId, plan, chosen: input.body, now }),
+      readFacts(em, deps, { organizationId, plan, chosen, now }),
     );
     const simulation = await runInSlices(simulatePolicy(facts, plan));
     const names = await readInOrganization(deps.orm, organizationId, async (em) => readNames(em, namedIds(simulation)));
@@ -85,6 +88,13 @@ const simulate = ownTransactionEndpoint({
     return { body: presentSimulation(simulation, { startAt, endAt: startAt + horizonMs, policyVersion, configuration, names }) };
   },
 });
+
+/** The policy as it would be saved: its trigger names types of the organization's own as events do. */
+function withCanonicalTypes(policy: PolicyInput, { known }: EventTypes): PolicyInput {
+  const { trigger } = policy;
+  if (!trigger) return policy;
+  return { ...policy, trigger: { ...trigger, types: trigger.types.map((pattern) => known(pattern)?.type ?? pattern) } };
+}
 
 async function readFacts(
   em: EntityManager,

@@ -98,6 +98,21 @@ describe('a simulation', () => {
     expect(told(refused)).toEqual(['operator@0', 'member@10', 'operator@10']);
   });
 
+  test('knows the event types of the organization, by alias too, and no others', async () => {
+    const event = { ...alert, type: 'payment.declined' };
+    const watching = { ...policy(), trigger: { types: ['payment.declined'] } };
+    expect(codesOf(await simulate({ policy: watching, events: [event] }))).toEqual([
+      '/policy/trigger/types/0 unknown_event_type',
+      '/events/0/type unknown_event_type',
+    ]);
+    await post('/event-types', { type: 'payment.charge_failed', effect: 'open', aliases: ['payment.declined'] });
+    expect(told(await simulate({ policy: watching, events: [event] }))).not.toEqual([]);
+    expect(told(await simulate({ policy: watching }))).toEqual([]);
+    expect(codesOf(await simulate({ policy: watching, events: [{ ...alert, type: 'escalation.triggered' }] }))).toEqual([
+      '/events/0/type reserved_event_type',
+    ]);
+  });
+
   test('lets the named messages be rejected: at once the next tier is paged', async () => {
     const [contact] = (await simulate({ policy: policy() })).body['messages'].map(({ recipient }: Shown) => recipient.id);
     const answer = await simulate({ policy: policy(), deliveries: { [contact]: { rejectedAfter: 'PT2S' } } });
