@@ -1,7 +1,8 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import type { AuditDraft } from '../domain/audit/draft.ts';
 import { renderEventBody } from '../domain/event-body.ts';
-import { newId } from '../domain/id.ts';
+import type { AcceptedEvent } from '../domain/event.ts';
+import { newId, toWireId } from '../domain/id.ts';
 import { mandatoryRecipients, recipientsOf } from '../domain/recipients.ts';
 import { decide } from '../domain/routing.ts';
 import { appendAudit } from './audit-log.ts';
@@ -9,8 +10,8 @@ import { OrganizationEntity } from './entities/organization.ts';
 import { mandatoryMail, routeOf } from './escalation-messages.ts';
 import { eventOfTocsin, recordOf, tocsin } from './event-record.ts';
 import { insertPages, insertTimeline } from './queries/escalation.ts';
-import { findGroups, readGroups, type StoredGroup } from './queries/escalation-group.ts';
-import { insertIntake } from './queries/intake.ts';
+import { type EscalationSubject, findGroups, readGroups, type StoredGroup } from './queries/escalation-group.ts';
+import { insertIntake, type IntakeRecord } from './queries/intake.ts';
 import type { FactsCache, OrganizationFacts } from './queries/routing-facts.ts';
 import {
   type Alarm,
@@ -48,9 +49,7 @@ export async function beginLateEpisode({ orm, facts }: Deps, organizationId: str
       audience: userIds,
     };
     const decisions = decide(event, known.routing, { change: 'occurred', muted: null });
-    const record = recordOf({ event, decisions }, tocsin);
-    // The alarm of a webhook that is somebody's last resort is this body.
-    await insertIntake(organizationId, [{ ...record, body: record.body ?? renderEventBody(event) }]).execute(em.getKysely());
+    await insertIntake(organizationId, [recordOf({ event, decisions }, tocsin)]).execute(em.getKysely());
     const mails = (fallsBack ? [null] : contactIds).map((contactMethodId) => ({
       ...mandatoryMail(known.escalation, at),
       escalationId: null,
@@ -88,8 +87,6 @@ export interface AlarmMessage extends Route {
   late: LateEscalation;
   /** What the escalation is about. */
   eventId: string;
-  /** Of the episode, whose event webhooks get. */
-  episodeEventId: string;
 }
 
 const retryMs = 60_000;
@@ -107,22 +104,45 @@ export async function claimAlarms({ orm, facts }: Deps, late: LateEscalation, at
     const known = await facts.read(em, organizationId);
     if (!(await lockLate(em, organizationId, late))) return [];
     const [group] = readGroups((await findGroups(organizationId, { escalationId }).execute(em.getKysely())).rows);
-    const episodeEventId = await findEpisode(em, organizationId);
     const about = group?.about;
-    if (group === undefined || about === null || about === undefined || episodeEventId === undefined) return [];
+    if (group === undefined || about === null || about === undefined) return [];
     const { settings } = await em.findOneOrFail(OrganizationEntity, { id: organizationId });
     const routes = routesOf(group, known, settings.fallbackEmail, at);
     const nobody = { recipientKind: 'nobody', recipientId: noId } as const;
     const wanted = (routes.length === 0 ? [nobody] : routes).map((route) => ({ ...route, id: newId(at) }));
-    if ((await insertAlarms(em, organizationId, { late, alarms: wanted, at })) > 0) await record(em, { late, group, alarms: wanted, at });
+    const event = routes.some(({ destinationKind }) => destinationKind === 'webhook') ? lateEvent(late, about, at) : null;
+    if ((await insertAlarms(em, organizationId, { late, alarms: wanted, eventId: event?.id ?? null, at })) > 0) {
+      if (event !== null) await insertIntake(organizationId, [untold(event)]).execute(em.getKysely());
+      await record(em, { late, group, alarms: wanted, at });
+    }
     const taken = await takeAlarms(em, organizationId, late, { at, nextAt: at + retryMs });
     return taken.flatMap((alarm) => {
       const route = routes.find(
         ({ recipientKind, recipientId }) => recipientKind === alarm.recipientKind && recipientId === alarm.recipientId,
       );
-      return route === undefined ? [] : [{ ...route, alarm, late, eventId: about.eventId, episodeEventId }];
+      return route === undefined ? [] : [{ ...route, alarm, late, eventId: about.eventId }];
     });
   });
+}
+
+/** What a webhook gets that is somebody's last resort. */
+function lateEvent({ organizationId, escalationId, dueAt }: LateEscalation, about: EscalationSubject, at: number): AcceptedEvent {
+  const escalation = toWireId('escalation', escalationId);
+  const { subject, projectId, tenantId, environment } = about;
+  return {
+    ...eventOfTocsin('watchdog.late', { id: newId(at), organizationId, at }),
+    subject,
+    projectId,
+    tenantId,
+    environment,
+    resource: { type: 'escalation', id: escalation },
+    data: JSON.stringify({ escalation_id: escalation, event_id: toWireId('event', about.eventId), due_at: new Date(dueAt).toISOString() }),
+  };
+}
+
+/** Stored for whoever looks it up; the alarm itself is all that is sent of it. */
+function untold(event: AcceptedEvent): IntakeRecord {
+  return { ...recordOf({ event, decisions: [] }, tocsin), body: renderEventBody(event) };
 }
 
 type AlarmRecipient = Pick<Alarm, 'recipientKind' | 'recipientId'>;

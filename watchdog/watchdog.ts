@@ -139,15 +139,17 @@ async function raise(options: WatchdogOptions, late: readonly Lateness[]): Promi
 }
 
 async function send({ orm, destinations, egress, log }: WatchdogOptions, message: AlarmMessage): Promise<void> {
-  const { alarm, late, destinationId, destinationKind, address, eventId, episodeEventId } = message;
+  const { alarm, late, destinationId, address } = message;
+  // A webhook gets an event of its own, everybody else what the escalation is about.
+  const eventId = alarm.eventId !== null && alarm.recipientKind === 'webhook' ? alarm.eventId : message.eventId;
   const { organizationId, escalationId } = late;
   const destination = await destinations.read(organizationId, destinationId, address);
   const body =
-    destinationKind === 'webhook'
-      ? await inOrganization(orm, organizationId, async (em) => eventBodyOf(em, organizationId, episodeEventId))
+    alarm.recipientKind === 'webhook'
+      ? await inOrganization(orm, organizationId, async (em) => eventBodyOf(em, organizationId, eventId))
       : null;
   const { attempt, durationMs } = await sendAttempt({ egress, stopping: new AbortController().signal }, destination, {
-    eventId: destinationKind === 'webhook' ? episodeEventId : eventId,
+    eventId,
     eventType: 'watchdog.late',
     deliveryId: alarm.id,
     attempt: alarm.attempts,

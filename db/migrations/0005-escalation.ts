@@ -282,6 +282,8 @@ export class Migration0005Escalation extends Migration {
         -- nobody: there is no one to tell
         recipient_kind text not null check (recipient_kind in ('contact', 'channel', 'webhook', 'fallback_email', 'nobody')),
         recipient_id uuid not null,
+        -- what a webhook gets
+        event_id uuid,
         attempts int not null default 0,
         next_at timestamptz(3),
         sent_at timestamptz(3),

@@ -98,6 +98,8 @@ export interface Alarm {
   recipientKind: 'contact' | 'channel' | 'webhook' | 'fallback_email' | 'nobody';
   /** Of a fallback address and of nobody: zeros. */
   recipientId: string;
+  /** What a webhook gets; null: no recipient is one. */
+  eventId: string | null;
   attempts: number;
 }
 
@@ -105,11 +107,16 @@ export interface Alarm {
 export async function insertAlarms(
   em: EntityManager,
   organizationId: string,
-  { late: { escalationId, dueAt }, alarms, at }: { late: LateEscalation; alarms: ReadonlyArray<Omit<Alarm, 'attempts'>>; at: number },
+  {
+    late: { escalationId, dueAt },
+    alarms,
+    eventId,
+    at,
+  }: { late: LateEscalation; alarms: ReadonlyArray<Omit<Alarm, 'attempts' | 'eventId'>>; eventId: string | null; at: number },
 ): Promise<number> {
   const { rows } = await sql`
-    insert into watchdog_alarm (org_id, escalation_id, due_at, next_at, id, recipient_kind, recipient_id)
-      select ${organizationId}, ${escalationId}, ${dueAt}::timestamptz, case when kind <> 'nobody' then ${iso(at)}::timestamptz end, id, kind, recipient
+    insert into watchdog_alarm (org_id, escalation_id, due_at, event_id, next_at, id, recipient_kind, recipient_id)
+      select ${organizationId}, ${escalationId}, ${dueAt}::timestamptz, ${eventId}::uuid, case when kind <> 'nobody' then ${iso(at)}::timestamptz end, id, kind, recipient
         from unnest(${alarms.map(({ id }) => id)}::uuid[], ${alarms.map(({ recipientKind }) => recipientKind)}::text[],
           ${alarms.map(({ recipientId }) => recipientId)}::uuid[]) as a (id, kind, recipient)
       on conflict do nothing returning 1
@@ -127,7 +134,7 @@ export async function takeAlarms(
   const { rows } = await sql<Alarm>`
     update watchdog_alarm set attempts = attempts + 1, next_at = ${iso(nextAt)}
       where org_id = ${organizationId} and escalation_id = ${escalationId} and due_at = ${dueAt}::timestamptz and next_at <= ${iso(at)}
-      returning id, recipient_kind as "recipientKind", recipient_id as "recipientId", attempts
+      returning id, recipient_kind as "recipientKind", recipient_id as "recipientId", event_id as "eventId", attempts
   `.execute(em.getKysely());
   return rows;
 }

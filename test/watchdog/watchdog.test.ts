@@ -189,11 +189,11 @@ test('without a fallback of the policy it goes to the address that the organizat
 test('a webhook that is the fallback gets the event, signed as always', async () => {
   http.script('/last', [], 204);
   const { id } = await call('POST', '/webhooks', { name: 'last', url: http.url('/last'), eventTypes: ['deployment.failed'] });
-  await openLate({ fallback: [{ kind: 'webhook', id }] });
+  const escalation = await openLate({ fallback: [{ kind: 'webhook', id }] });
   await watchdog.look();
   const [arrival, ...more] = http.arrivals.filter(({ path }) => path === '/last');
   expect(more).toEqual([]);
-  expect(JSON.parse(arrival!.body.toString())).toMatchObject({ type: 'watchdog.late' });
+  expect(JSON.parse(arrival!.body.toString())).toMatchObject({ type: 'watchdog.late', data: { escalation_id: escalation.id } });
   expect(arrival!.headers['webhook-signature']).toMatch(/^v1,/);
 });
 
