@@ -238,6 +238,13 @@ export function finishAttempts(organizationId: string, finished: readonly Finish
           response_truncated = f.response_truncated, retry_after_ms = f.retry_after_ms, next_delay_ms = f.next_delay_ms,
           schedule_consumed = f.schedule_consumed, possible_duplicate = f.possible_duplicate
         from done f where a.org_id = ${organizationId} and a.delivery_id = f.delivery_id and a.number = f.number and a.finished_at is null
+    ),
+    -- Whoever cancels the pages of an escalation locks them in this order; the join below takes them in any.
+    held as (
+      select count(*) as pages from (
+        select 1 from delivery d
+          where d.org_id = ${organizationId} and d.id = any(${column((one) => one.deliveryId)}::uuid[]) and d.escalation_id is not null
+          order by d.id for update) as page
     )
     update delivery d set state = case when f.next_state = 'retrying' and d.cancel_requested then 'cancelled' else f.next_state end, schedule_pos = f.next_schedule_pos, attempt_count = f.next_attempt_count,
         interruptions = f.next_interruptions, rate_limits = f.next_rate_limits, next_attempt_at = case when not d.cancel_requested then f.next_attempt_at end,
@@ -246,7 +253,7 @@ export function finishAttempts(organizationId: string, finished: readonly Finish
         finished_at = case when f.next_state in ('delivered', 'failed', 'cancelled') or d.cancel_requested then f.finished_at end,
         undelivered_at = case when f.next_state in ('failed', 'cancelled') or d.cancel_requested and f.next_state <> 'delivered' then f.finished_at end
       from done f
-      where d.org_id = ${organizationId} and d.id = f.delivery_id
+      where d.org_id = ${organizationId} and d.id = f.delivery_id and (select pages >= 0 from held)
         and ((d.state = 'in_flight' and d.total_attempts = f.number) or (f.next_state = 'delivered' and d.state <> 'delivered'))
       returning d.id, d.state
   `;
