@@ -12,8 +12,8 @@ export default {
     ],
   },
   testTimeout: 60_000,
-  // Jest's default leaves a core idle, and the slowest files mostly wait.
-  maxWorkers: 2,
+  // More than cores: the slowest files mostly wait for what they have killed.
+  maxWorkers: 3,
   globalSetup: '<rootDir>/test/support/global-setup.ts',
   globalTeardown: '<rootDir>/test/support/global-teardown.ts',
   reporters: ['default', '<rootDir>/test/support/closing-line.mjs'],

@@ -13,7 +13,7 @@ import { createInstance, type Instance } from './start-instance.ts';
 
 const describeWithTemporal = await withTemporal();
 
-const timeoutMs = 2_000;
+const timeoutMs = 1_500;
 /** Two climb to the end, two are acknowledged while something is down. */
 const count = 4;
 
