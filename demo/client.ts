@@ -2,6 +2,8 @@ import { DemoFault } from './fault.ts';
 
 export interface Client {
   get<T>(path: string): Promise<T>;
+  /** The answer as it came, byte for byte. */
+  getText(path: string): Promise<string>;
   /** Any answer but `status` ends the demo with what the API said. */
   post<T>(path: string, body: unknown, status: number): Promise<T>;
   patch<T>(path: string, body: unknown): Promise<T>;
@@ -9,7 +11,9 @@ export interface Client {
 
 /** Speaks to the public API as any producer would: HTTP and an API key. Paths begin below `/api/v2`. */
 export function createClient(apiUrl: string, apiKey: string): Client {
-  const call = async <T>(method: string, path: string, body: unknown, status: number): Promise<T> => {
+  const call = async <T>(method: string, path: string, body: unknown, status: number): Promise<T> =>
+    JSON.parse(await send(method, path, body, status)) as T;
+  const send = async (method: string, path: string, body: unknown, status: number): Promise<string> => {
     const response = await fetch(`${apiUrl}/api/v2${path}`, {
       method,
       headers: { Authorization: `Bearer ${apiKey}`, ...(body === undefined ? {} : { 'Content-Type': 'application/json' }) },
@@ -17,10 +21,11 @@ export function createClient(apiUrl: string, apiKey: string): Client {
     });
     const text = await response.text();
     if (response.status !== status) throw new DemoFault(`${method} ${path} answered ${response.status} instead of ${status}: ${text}`);
-    return JSON.parse(text) as T;
+    return text;
   };
   return {
     get: (path) => call('GET', path, undefined, 200),
+    getText: (path) => send('GET', path, undefined, 200),
     post: (path, body, status) => call('POST', path, body, status),
     patch: (path, body) => call('PATCH', path, body, 200),
   };

@@ -1,7 +1,11 @@
 /** The chapter about somebody who has to act: a page that nobody answers climbs, and the link in the next one ends it. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Escalation, TimelineEntry } from './client.ts';
 import { demand, until } from './fault.ts';
-import { bold, dim, heading, print, stamped, word } from './print.ts';
+import { bold, dim, heading, print, red, stamped, word } from './print.ts';
 import type { Stage } from './story.ts';
 
 const address = 'on-call@example.com';
@@ -73,6 +77,35 @@ export async function showEscalation({ api, receivers, destinations, instance }:
     `  its workflow: ${instance.temporalUiUrl}/namespaces/${instance.temporalNamespace}/workflows?query=${encodeURIComponent(`WorkflowType="escalation"`)}`,
   );
   return escalation.id;
+}
+
+/** The export of what happened, checked by a script that knows nothing of this instance; then with one byte of it changed. */
+export async function showProof({ api }: Stage, escalationId: string): Promise<void> {
+  heading(`Its proof: GET /escalations/${escalationId}/proof, checked by a script that stands alone`);
+  const proof = await until('every entry of the escalation has its place in the log', async () => {
+    const text = await api.getText(`/escalations/${escalationId}/proof`);
+    return (JSON.parse(text) as { complete: boolean }).complete ? text : undefined;
+  });
+  const honest = await verify(proof);
+  demand(honest.exitCode === 0, `The proof does not verify:\n${honest.output}`);
+  for (const line of honest.output.trimEnd().split('\n')) print(`  ${line}`);
+  const forged = await verify(proof.replace('link_token', 'session___'));
+  demand(forged.exitCode === 1, 'A proof that was altered verifies.');
+  print(`  with "link_token" changed in the file: ${red(forged.output.trim().split('\n').at(-1) ?? '')}`);
+}
+
+/** As anybody would who has the file and Node, and no reason to trust Tocsin. */
+async function verify(proof: string): Promise<{ exitCode: number; output: string }> {
+  const directory = mkdtempSync(join(tmpdir(), 'tocsin-proof-'));
+  try {
+    const file = join(directory, 'proof.json');
+    writeFileSync(file, proof);
+    const script = join(import.meta.dirname, '../bin/tocsin-verify.mjs');
+    const { status, stdout, stderr } = spawnSync(process.execPath, [script, 'escalation', file], { encoding: 'utf8' });
+    return { exitCode: status ?? -1, output: stdout + stderr };
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 }
 
 /** Quoted-printable (RFC 2045, 6.7) as far as a link needs it. */

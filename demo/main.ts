@@ -5,7 +5,7 @@
 import { watchParent } from '../embedded/parent-watch.ts';
 import { createClient } from './client.ts';
 import { createDestinations } from './destinations.ts';
-import { showContact, showEscalation } from './escalation.ts';
+import { showContact, showEscalation, showProof } from './escalation.ts';
 import { type Instance, startInstance } from './instance.ts';
 import { bold, cyan, dim, green, heading, print, red, stamped } from './print.ts';
 import { type Receivers, startReceivers } from './receivers.ts';
@@ -41,7 +41,7 @@ async function tell(): Promise<void> {
   await showRetry(stage, events.get('deployment.failed')!);
   const retried = await showFinalFailure(stage, events.get('break_glass.opened')!);
   await showEverythingArrived(stage);
-  await showEscalation(stage, await showContact(stage));
+  await showProof(stage, await showEscalation(stage, await showContact(stage)));
   const trace = await showEventTrace(stage, events.get('break_glass.opened')!);
   await showTampering(stage, trace);
   await showWorkflows(stage, retried);
