@@ -1,6 +1,6 @@
 import type { MikroORM } from '@mikro-orm/postgresql';
 import { type ChangedEscalationState, commitEscalationChange, type EscalationChange } from '../db/escalation-change.ts';
-import { findCommandAnswer, keepCommandAnswer, viewEscalation } from '../db/queries/escalation-view.ts';
+import { findCommandAnswer, findDue, keepCommandAnswer, viewEscalation } from '../db/queries/escalation-view.ts';
 import type { FactsCache } from '../db/queries/routing-facts.ts';
 import { inOrganization } from '../db/tenant.ts';
 import type { AuditDraft } from '../domain/audit/draft.ts';
@@ -32,13 +32,16 @@ export function createEscalationActivities(deps: EscalationDependencies) {
   /** Does what is due, if anything is, and says what to wait for. May be repeated at any point: a plan that is past changes nothing. */
   async function stepEscalation({ organizationId, escalationId }: EscalationInput): Promise<EscalationStep> {
     const at = Date.now();
-    await change(deps, {
-      organizationId,
-      escalationId,
-      at,
-      mayClose: true,
-      input: (state) => (state.escalation?.id === escalationId ? { kind: 'due', version: state.version } : null),
-    });
+    const due = await inOrganization(deps.orm, organizationId, async (em) => findDue(em, organizationId, escalationId, at));
+    // Most looks find nothing due, and must not queue for the locks of those who are at work on the group.
+    if (due !== undefined)
+      await change(deps, {
+        organizationId,
+        escalationId,
+        at,
+        mayClose: due.why === 'hard_stop',
+        input: (state) => (state.escalation?.id === escalationId ? { kind: 'due', version: state.version } : null),
+      });
     const row = await inOrganization(deps.orm, organizationId, async (em) => viewEscalation(em, organizationId, escalationId));
     if (row === undefined) return { kind: 'ended', state: 'resolved' };
     if (row.status === 'resolved' && row.dueAt === null) return { kind: 'ended', state: 'resolved' };

@@ -3,7 +3,7 @@ import { type RawBuilder, sql } from 'kysely';
 import type { Calendar } from '../../domain/calendar.ts';
 import type { EscalationPolicy } from '../../domain/escalation-policy.ts';
 import type { EscalationStatus, GroupState } from '../../domain/escalation-state.ts';
-import type { StandingKey } from './problem.ts';
+import { openProblemOf, type StandingKey } from './problem.ts';
 import type { MatchedEvent } from '../../domain/rule.ts';
 
 /** A group as it is stored, with what a step needs besides and only the database knows. Ids are UUIDs. */
@@ -120,8 +120,12 @@ export function findGroups(organizationId: string, selection: GroupSelection): R
               union all
               (select x ->> 'key', 'problem' from jsonb_array_elements(g.state -> 'held') with ordinality as a (x, n) order by n limit ${looked})
             ) m
-            left join problem p on m.kind = 'problem' and p.id = m.key::uuid
-            join event ev on ev.org_id = g.org_id and ev.id = coalesce(p.last_event_id, m.key::uuid)) as members
+            -- One at a time, by their keys: a plan must not choose to go through all events.
+            cross join lateral (
+              select ev.* from event ev where ev.org_id = g.org_id
+                and ev.id = coalesce((select p.last_event_id from problem p where m.kind = 'problem' and p.id = m.key::uuid), m.key::uuid)
+              offset 0
+            ) as ev) as members
       from escalation_group g
       where g.org_id = ${organizationId} and ${isSelected(organizationId, selection)}
   `;
@@ -141,20 +145,23 @@ function isSelected(
 ): RawBuilder<unknown> {
   if (escalationId !== undefined)
     return sql`g.id = (select e.group_id from escalation e where e.org_id = ${organizationId} and e.id = ${escalationId}::uuid)`;
-  return sql`(
-    (g.policy_id, g.group_key) in (select * from unnest(
-      ${keys.map(({ policyId }) => policyId)}::uuid[], ${keys.map(({ groupKey }) => groupKey)}::text[]))
-    or g.id in (select h.group_id from escalation_held h where h.org_id = ${organizationId} and h.problem_id = any(${heldProblemIds}::uuid[]))
-    or g.id in (select concerned.group_id
+  // Their ids first, each part by its index: a choice between the parts would go through every group of the organization.
+  return sql`g.id = any(array(
+    select x.id
+      from unnest(${keys.map(({ policyId }) => policyId)}::uuid[], ${keys.map(({ groupKey }) => groupKey)}::text[]) as k (policy_id, group_key)
+        join escalation_group x on x.org_id = ${organizationId} and x.policy_id = k.policy_id and x.group_key = k.group_key
+    union all
+    select h.group_id from escalation_held h where h.org_id = ${organizationId} and h.problem_id = any(${heldProblemIds}::uuid[])
+    union all
+    select concerned.group_id
       from unnest(${problems.map(({ projectId }) => projectId)}::uuid[], ${problems.map(({ family }) => family)}::text[],
           ${problems.map(({ dedupKey }) => dedupKey)}::text[]) as k (project_id, family, dedup_key)
-        join problem p on p.org_id = ${organizationId} and p.family = k.family and p.dedup_key = k.dedup_key
-          and p.project_id is not distinct from k.project_id and p.ended_at is null
+        ${openProblemOf(organizationId)}
         cross join lateral (
-          select e.group_id from escalation_member m join escalation e on e.org_id = m.org_id and e.id = m.escalation_id
-            where m.org_id = p.org_id and m.key = p.id and m.firing
+          select (select e.group_id from escalation e where e.org_id = m.org_id and e.id = m.escalation_id) as group_id
+            from escalation_member m where m.org_id = ${organizationId} and m.key = p.id and m.firing
           union all
-          select h.group_id from escalation_held h where h.org_id = p.org_id and h.problem_id = p.id
-        ) as concerned)
-  )`;
+          select h.group_id from escalation_held h where h.org_id = ${organizationId} and h.problem_id = p.id
+        ) as concerned
+  ))`;
 }

@@ -58,6 +58,18 @@ export async function viewEscalation(em: EntityManager, organizationId: string, 
   return rows[0];
 }
 
+/** What is due by `at`, if anything is. Run in the organization. */
+export async function findDue(
+  em: EntityManager,
+  organizationId: string,
+  escalationId: string,
+  at: number,
+): Promise<{ why: string } | undefined> {
+  const { rows } = await sql<{ why: string }>`select why from escalation
+    where org_id = ${organizationId} and id = ${escalationId} and due_at <= ${new Date(at).toISOString()}`.execute(em.getKysely());
+  return rows[0];
+}
+
 /** What a command with this request id was answered; undefined: it is new. Run in the organization. */
 export async function findCommandAnswer<T>(
   em: EntityManager,

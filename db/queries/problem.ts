@@ -49,6 +49,16 @@ export function lockStandings(keys: readonly StandingKey[]): RawBuilder<unknown>
   return sql`select lock_keys(${[...texts]}::text[])`;
 }
 
+/** Joins each key `k` (project_id, family, dedup_key) with its open problem `p`, looked up by the key: no plan may go through all problems. */
+export function openProblemOf(organizationId: string): RawBuilder<unknown> {
+  return sql`cross join lateral (
+    select * from problem p
+      where p.org_id = ${organizationId} and p.family = k.family and p.dedup_key = k.dedup_key
+        and p.project_id is not distinct from k.project_id and p.ended_at is null
+      offset 0
+  ) as p`;
+}
+
 interface ProblemRow extends Omit<StoredProblem, 'openedAt' | 'lastAt' | 'count'> {
   openedAt: string;
   lastAt: string;
@@ -63,8 +73,7 @@ export function findProblems(organizationId: string, keys: readonly StandingKey[
           ${keys.map(({ projectId }) => projectId)}::uuid[], ${keys.map(({ family }) => family)}::text[],
           ${keys.map(({ dedupKey }) => dedupKey)}::text[]
         ) as k (project_id, family, dedup_key)) as k
-        join problem p on p.org_id = ${organizationId} and p.family = k.family and p.dedup_key = k.dedup_key
-          and p.project_id is not distinct from k.project_id and p.ended_at is null
+        ${openProblemOf(organizationId)}
   `;
 }
 
@@ -80,8 +89,11 @@ export function findOccurrences(organizationId: string, keys: readonly StandingK
           ${keys.map(({ projectId }) => projectId)}::uuid[], ${keys.map(({ type }) => type)}::text[],
           ${keys.map(({ dedupKey }) => dedupKey)}::text[]
         ) as k (project_id, type, dedup_key)) as k
-        join occurrence o on o.org_id = ${organizationId} and o.type = k.type and o.dedup_key = k.dedup_key
-          and o.project_id is not distinct from k.project_id
+        cross join lateral (
+          select * from occurrence o
+            where o.org_id = ${organizationId} and o.type = k.type and o.dedup_key = k.dedup_key and o.project_id is not distinct from k.project_id
+            offset 0
+        ) as o
   `;
 }
 
