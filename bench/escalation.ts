@@ -16,7 +16,7 @@ export interface EscalationBench {
 }
 
 /** Escalations are opened, and so come due, at this share of what the Temporal server can run: each is a workflow, and so is its page. */
-const share = 0.4;
+const share = 0.2;
 /** From the end of the opening to the first second tier. */
 const idleSeconds = 15;
 

@@ -3,6 +3,7 @@ import {
   condition,
   continueAsNew,
   proxyActivities,
+  proxyLocalActivities,
   setCurrentDetails,
   setHandler,
   upsertSearchAttributes,
@@ -24,11 +25,10 @@ import {
 } from './messages.ts';
 
 /** Without limit: while the database is away an escalation waits for it, and the row decides what is due when it is back. */
-const { stepEscalation, commandEscalation } = proxyActivities<Activities>({
-  taskQueue: taskQueues.main,
-  startToCloseTimeout: '15s',
-  retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '30s' },
-});
+const retry = { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '30s' } as const;
+/** In the workflow's own task: a look is one short transaction, and a task of its own would cost Temporal thrice as much. */
+const { stepEscalation } = proxyLocalActivities<Activities>({ startToCloseTimeout: '15s', retry, localRetryThreshold: '2s' });
+const { commandEscalation } = proxyActivities<Activities>({ taskQueue: taskQueues.main, startToCloseTimeout: '15s', retry });
 
 /** A history of more wakes than this is begun anew, also when the server does not suggest it yet. */
 const maxWakes = 1_000;
