@@ -78,6 +78,8 @@ async function signal(
       workflowId: workflowIds.escalation(escalationId),
       workflowIdReusePolicy: WorkflowIdReusePolicy.ALLOW_DUPLICATE,
       workflowIdConflictPolicy: WorkflowIdConflictPolicy.USE_EXISTING,
+      // A worker that dies in a look is replaced when this runs out.
+      workflowTaskTimeout: '4s',
       args: [input],
       signal: changed,
       signalArgs: [{ version }],

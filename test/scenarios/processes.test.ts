@@ -108,7 +108,8 @@ describeWithTemporal('separate processes', () => {
       await receiver.waitForArrivals(receiver.arrivals.length + 40, { timeoutMs: limitMs });
       for (const path of held.paths) receiver.script(path, [{ fault: 'hang before head' }, { fault: 'hang before head' }], 204);
       await Promise.all([load.post(held.type), load.post(held.type)]);
-      for (const path of held.paths) await receiver.waitForArrivals(1, { path });
+      // Both: whoever comes after the kill must not be left hanging too.
+      for (const path of held.paths) await receiver.waitForArrivals(2, { path });
       const killedAtMs = Date.now();
       worker!.child.kill('SIGKILL');
       firstApi.child.kill('SIGKILL');
