@@ -19,6 +19,7 @@ const summaries: Record<SilencePlan['what'], string> = {
   started: 'it begins',
   ending_soon: 'whoever made it hears that it ends soon',
   ended: 'it ends',
+  swept: 'what was accepted as it ended is told too',
 };
 
 export function createSilenceActivities({ orm, facts, starter, escalations, groups }: SilenceDependencies) {

@@ -107,7 +107,13 @@ const listSilences = endpoint({
   },
 });
 
-const checked = z.object({ matchers: fields.matchers, startsAt: time.optional(), endsAt: fields.endsAt, comment: fields.comment });
+/** What of it has its form: the rest has faults of its own. */
+const checked = z.object({
+  matchers: fields.matchers.optional().catch(undefined),
+  startsAt: time.optional().catch(undefined),
+  endsAt: time.optional().catch(undefined),
+  comment: fields.comment.optional().catch(undefined),
+});
 
 const createSilence = endpoint({
   name: 'silence.create',
@@ -119,7 +125,7 @@ const createSilence = endpoint({
   permission: 'monitoring.manage',
   idempotent: true,
   inspect: inspectWith(checked, ({ startsAt = new Date(), endsAt, ...rest }) =>
-    silenceFaults({ ...rest, startsAt: startsAt.getTime(), endsAt: endsAt.getTime() }, Date.now()),
+    silenceFaults({ ...rest, startsAt: startsAt.getTime(), endsAt: endsAt?.getTime() }, Date.now()),
   ),
   body: z
     .strictObject({

@@ -2,7 +2,7 @@ import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import { newId } from '../domain/id.ts';
 import type { AcceptedEvent } from '../domain/event.ts';
 import { type Decision, decideUnmuted, type Muting } from '../domain/routing.ts';
-import { activeSilence, silenceSteps } from '../domain/silence.ts';
+import { activeSilence, endOf, silenceSteps } from '../domain/silence.ts';
 import { appendAudit } from './audit-log.ts';
 import { EventEntity } from './entities/event.ts';
 import { MemberEntity } from './entities/member.ts';
@@ -78,7 +78,7 @@ export async function stepSilence(deps: Deps, name: SilenceName, now: () => numb
   for (;;) {
     const next = await readPlan(deps, name);
     if (next === null || next.at > now()) return next;
-    if (next.what === 'ended') await endSilence(deps, name, now);
+    if (next.what === 'ended' || next.what === 'swept') await endSilence(deps, name, now);
     await complete(deps, name, next.what, now());
   }
 }
@@ -94,7 +94,7 @@ async function readPlan({ orm }: Deps, { organizationId, silenceId }: SilenceNam
 function nextOf(row: SilenceRow, done: readonly SilenceAct[]): SilencePlan | null {
   const { startsAt, endsAt, cancelledAt } = row;
   const steps = cancelledAt
-    ? [{ at: cancelledAt.getTime(), what: 'ended' as const }]
+    ? endOf(cancelledAt.getTime())
     : silenceSteps({ startsAt: startsAt.getTime(), endsAt: endsAt.getTime() });
   return steps.find(({ what }) => !done.includes(what)) ?? null;
 }
@@ -109,13 +109,13 @@ async function complete({ orm }: Deps, { organizationId, silenceId }: SilenceNam
     if (what === 'ended' && row.endsAt.getTime() > at && !row.cancelledAt) return;
     const all = [...done, what];
     await setSilenceClock(em, organizationId, silenceId, { done: all, dueAt: nextOf(row, all)?.at ?? null });
-    if (what === 'ended' || row.cancelledAt || row.creatorType !== 'user' || row.endsAt.getTime() <= at) return;
+    if (what === 'ended' || what === 'swept' || row.cancelledAt || row.creatorType !== 'user' || row.endsAt.getTime() <= at) return;
     const creator = await em.findOne(MemberEntity, { orgId: organizationId, id: row.creatorId });
     if (creator === null || creator.status !== 'active') return;
     await insertSilenceNotice(em, organizationId, {
       id: newId(at),
       userId: creator.id,
-      type: `silence.${what}`,
+      type: `silence.${what}` as const,
       subject: `${what === 'started' ? 'A silence of yours has begun' : 'A silence of yours ends soon'}: ${row.comment}`.slice(0, 256),
       message: `It mutes until ${row.endsAt.toISOString()}.`,
       at,
@@ -136,7 +136,7 @@ async function endSilence(deps: Deps, name: SilenceName, now: () => number): Pro
     for (const escalationId of waiting) {
       const changed = await commitEscalationChange(
         { orm, facts },
-        { organizationId, escalationId, at: now(), mayClose: true, input: () => ({ kind: 'silences_changed' }) },
+        { organizationId, escalationId, at: now(), mayClose: false, input: () => ({ kind: 'silences_changed' }) },
       );
       if (changed !== undefined) deps.announce({ ...changed.outcome, groups: [] });
     }

@@ -20,22 +20,31 @@ export interface Silence {
   createdBy: string;
 }
 
-/** Every fault of a silence that is saved at `at`, besides those of single matchers. A start in the past is fine, an end there is not. */
-export function silenceFaults({ matchers, startsAt, endsAt, comment }: Omit<Silence, 'id' | 'version' | 'createdBy'>, at: number): Fault[] {
+type Checked = 'matchers' | 'startsAt' | 'endsAt' | 'comment';
+
+/**
+ * Every fault of a silence that is saved at `at`, besides those of single matchers. A start in the past is fine, an end there is not.
+ * @param silence what is missing of it has faults of its own, and is not looked at
+ */
+export function silenceFaults({ matchers, startsAt, endsAt, comment }: { [K in Checked]?: Silence[K] | undefined }, at: number): Fault[] {
   const faults: Fault[] = [];
   const { min, max } = silenceRules.matchers;
-  if (matchers.length < min || matchers.length > max) {
+  if (matchers !== undefined && (matchers.length < min || matchers.length > max)) {
     const code = matchers.length < min ? 'too_small' : 'too_big';
     faults.push({ pointer: '/matchers', code, detail: `must have ${min} to ${max} elements` });
   }
-  if (endsAt <= startsAt) faults.push({ pointer: '/endsAt', code: 'out_of_range', detail: 'must be after startsAt' });
-  else if (endsAt - startsAt > silenceRules.maxMs)
-    faults.push({ pointer: '/endsAt', code: 'out_of_range', detail: 'must be at most 30 days after startsAt' });
-  else if (endsAt <= at) faults.push({ pointer: '/endsAt', code: 'out_of_range', detail: 'must not have passed' });
-  if (comment.trim() === '') faults.push({ pointer: '/comment', code: 'required', detail: 'must say why' });
-  else if (comment.length > silenceRules.commentLength)
+  if (endsAt !== undefined) faults.push(...endFaults(endsAt, startsAt, at));
+  if (comment?.trim() === '') faults.push({ pointer: '/comment', code: 'required', detail: 'must say why' });
+  else if (comment !== undefined && comment.length > silenceRules.commentLength)
     faults.push({ pointer: '/comment', code: 'too_big', detail: `must have at most ${silenceRules.commentLength} characters` });
   return faults;
+}
+
+function endFaults(endsAt: number, startsAt: number | undefined, at: number): Fault[] {
+  const fault = (detail: string): Fault[] => [{ pointer: '/endsAt', code: 'out_of_range', detail }];
+  if (startsAt !== undefined && endsAt <= startsAt) return fault('must be after startsAt');
+  if (startsAt !== undefined && endsAt - startsAt > silenceRules.maxMs) return fault('must be at most 30 days after startsAt');
+  return endsAt <= at ? fault('must not have passed') : [];
 }
 
 /** The silence that mutes the event at `at`; of several the one that lasts longest, then the one with the least id. */
@@ -64,17 +73,30 @@ export function silencedUntil(silences: readonly Silence[], event: MatchedEvent,
   }
 }
 
-/** What happens to a silence by itself, in order: its creator is told of the first two, at the last what it muted is told. */
-export function silenceSteps({ startsAt, endsAt }: Pick<Silence, 'startsAt' | 'endsAt'>): Array<{
+/** No intake is under way for longer: what it accepted while the silence lasted is stored by then. */
+const intakeMs = 30_000;
+
+export interface SilenceStep {
   at: number;
-  what: 'started' | 'ending_soon' | 'ended';
-}> {
+  what: 'started' | 'ending_soon' | 'ended' | 'swept';
+}
+
+/** What happens to a silence by itself, in order: its creator is told of the first two, at the last two what it muted is told. */
+export function silenceSteps({ startsAt, endsAt }: Pick<Silence, 'startsAt' | 'endsAt'>): SilenceStep[] {
   const reminderAt = endsAt - silenceReminderMs;
   return [
     { at: startsAt, what: 'started' },
     // One that is shorter than this ends soon from its start: that notice says it all.
     ...(reminderAt > startsAt ? [{ at: reminderAt, what: 'ending_soon' } as const] : []),
-    { at: endsAt, what: 'ended' },
+    ...endOf(endsAt),
+  ];
+}
+
+/** At its end what it muted is told; and once more a little later, for what was accepted before the end and is stored after it. */
+export function endOf(at: number): SilenceStep[] {
+  return [
+    { at, what: 'ended' },
+    { at: at + intakeMs, what: 'swept' },
   ];
 }
 

@@ -1,6 +1,6 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { type RawBuilder, sql } from 'kysely';
-import type { silenceSteps } from '../../domain/silence.ts';
+import type { SilenceStep } from '../../domain/silence.ts';
 
 /** A problem of which a silence keeps back an event. Ids are UUIDs. */
 export interface SilencedProblem {
@@ -71,7 +71,7 @@ export async function findEnded(em: EntityManager, problemIds: readonly string[]
   return rows.map(({ id }) => id);
 }
 
-export type SilenceAct = ReturnType<typeof silenceSteps>[number]['what'];
+export type SilenceAct = SilenceStep['what'];
 
 /** Locks what a silence does by itself. @returns what it has done; undefined: it was never set. Run in the organization. */
 export async function lockSilenceClock(em: EntityManager, organizationId: string, silenceId: string): Promise<SilenceAct[] | undefined> {

@@ -275,6 +275,11 @@ describe('silences', () => {
   test('tell all their faults at once', async () => {
     const answer = await post('/silences', { matchers: [], endsAt: inMs(-hour), comment: '  ', startsAt: inMs(-2 * hour), stop: true });
     expect(codesOf(answer)).toEqual(['/stop unknown_field', '/matchers too_small', '/endsAt out_of_range', '/comment required']);
+    expect(codesOf(await post('/silences', { matchers: [], endsAt: 'tomorrow', comment: '' }))).toEqual([
+      '/endsAt invalid_format',
+      '/matchers too_small',
+      '/comment required',
+    ]);
     const matchers = [
       { key: 'projectId', op: '=', value: 'nope' },
       { key: 'colour', op: '=', value: 'x' },

@@ -98,6 +98,7 @@ test('its creator is told at its start and a quarter of an hour before its end, 
     { at: t0, what: 'started' },
     { at: t0 + 45 * minute, what: 'ending_soon' },
     { at: t0 + 60 * minute, what: 'ended' },
+    { at: t0 + 60.5 * minute, what: 'swept' },
   ]);
-  expect(silenceSteps(silence(0, 15)).map(({ what }) => what)).toEqual(['started', 'ended']);
+  expect(silenceSteps(silence(0, 15)).map(({ what }) => what)).toEqual(['started', 'ended', 'swept']);
 });
