@@ -40,7 +40,8 @@ export function createEscalationActivities(deps: EscalationDependencies) {
         escalationId,
         at,
         mayClose: due.why === 'hard_stop',
-        input: (state) => (state.escalation?.id === escalationId ? { kind: 'due', version: state.version } : null),
+        // What was due then; what has come of the group since is in the row that is read next.
+        input: (state) => (state.escalation?.id === escalationId ? { kind: 'due', version: due.version } : null),
       });
     const row = await inOrganization(deps.orm, organizationId, async (em) => viewEscalation(em, organizationId, escalationId));
     if (row === undefined) return { kind: 'ended', state: 'resolved' };

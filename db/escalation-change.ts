@@ -90,9 +90,11 @@ export async function changeEscalation(
   for (const key of ended) steps.step(group, { kind: 'problem_resolved', key });
   const step = steps.step(
     group,
-    ended.length === 0 ? input : current(input, steps.stateOf(group)),
+    ended.length === 0 ? input : advance(input, { from: group.state, to: steps.stateOf(group) }),
     change.by === undefined ? {} : { by: change.by },
   );
+  if (locked === undefined && step.effects.some(({ kind }) => kind === 'close_problems'))
+    throw new Error(`A change of escalation ${escalationId} ends problems whose locks it does not hold`);
   const records = recordOwnEvents(steps.ownEvents(), organizationId, now, known.routing);
   if (records.length > 0) await insertIntake(organizationId, records).execute(em.getKysely());
   const ofCommand = (change.audit?.(step) ?? []).map((draft) => aboutEscalation(draft, group));
@@ -119,9 +121,9 @@ function aboutEscalation(draft: AuditDraft, { about }: StoredGroup): AuditDraft 
   };
 }
 
-/** What is due is due under the version that the group has come to. */
-function current(input: GroupInput, { version }: GroupState): GroupInput {
-  return input.kind === 'due' ? { kind: 'due', version } : input;
+/** What was due before those steps is due after them, under the version that they came to. */
+function advance(input: GroupInput, { from, to }: { from: GroupState; to: GroupState }): GroupInput {
+  return input.kind === 'due' && input.version === from.version ? { kind: 'due', version: to.version } : input;
 }
 
 async function withPolicyVersion(em: EntityManager, group: StoredGroup, version: number): Promise<StoredGroup> {

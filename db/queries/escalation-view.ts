@@ -64,8 +64,8 @@ export async function findDue(
   organizationId: string,
   escalationId: string,
   at: number,
-): Promise<{ why: string } | undefined> {
-  const { rows } = await sql<{ why: string }>`select why from escalation
+): Promise<{ why: string; version: number } | undefined> {
+  const { rows } = await sql<{ why: string; version: number }>`select why, version from escalation
     where org_id = ${organizationId} and id = ${escalationId} and due_at <= ${new Date(at).toISOString()}`.execute(em.getKysely());
   return rows[0];
 }
