@@ -120,12 +120,12 @@ export function findGroups(organizationId: string, selection: GroupSelection): R
               union all
               (select x ->> 'key', 'problem' from jsonb_array_elements(g.state -> 'held') with ordinality as a (x, n) order by n limit ${looked})
             ) m
-            -- One at a time, by their keys: a plan must not choose to go through all events.
+            -- One at a time, by their keys: a plan must not choose to go through all events, as it does when asked for less plainly.
             cross join lateral (
-              select ev.* from event ev where ev.org_id = g.org_id
-                and ev.id = coalesce((select p.last_event_id from problem p where m.kind = 'problem' and p.id = m.key::uuid), m.key::uuid)
+              select coalesce((select p.last_event_id from problem p where m.kind = 'problem' and p.id = m.key::uuid), m.key::uuid) as id
               offset 0
-            ) as ev) as members
+            ) as told
+            cross join lateral (select ev.* from event ev where ev.org_id = g.org_id and ev.id = told.id offset 0) as ev) as members
       from escalation_group g
       where g.org_id = ${organizationId} and ${isSelected(organizationId, selection)}
   `;

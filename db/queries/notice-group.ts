@@ -3,7 +3,7 @@ import { type RawBuilder, sql } from 'kysely';
 import type { GroupState, NoticeReason } from '../../domain/aggregation.ts';
 import type { NoticeSubject, NoticeText, ShownMember } from '../../domain/notice.ts';
 import type { Severity } from '../../domain/severity.ts';
-import type { StandingKey } from './problem.ts';
+import { openProblemOf, type StandingKey } from './problem.ts';
 
 /** What a rule bundles: its open group of one group key. Ids are UUIDs. */
 export interface StoredNoticeGroup {
@@ -162,15 +162,18 @@ export async function closeNoticeGroups(
 }
 
 function isSelected(organizationId: string, { keys, problems }: NoticeSelection): RawBuilder<unknown> {
-  return sql`g.closed_at is null and (
-    (g.rule_id, g.group_key) in (select * from unnest(
-      ${keys.map(({ ruleId }) => ruleId)}::uuid[], ${keys.map(({ groupKey }) => groupKey)}::text[]))
-    or g.id in (select m.group_id from notice_group_member m
-      join problem p on p.org_id = m.org_id and p.id = m.key and p.ended_at is null
-      join unnest(${problems.map(({ projectId }) => projectId)}::uuid[], ${problems.map(({ family }) => family)}::text[],
+  // As with groups of escalations: each part by its index.
+  return sql`g.closed_at is null and g.id = any(array(
+    select x.id
+      from unnest(${keys.map(({ ruleId }) => ruleId)}::uuid[], ${keys.map(({ groupKey }) => groupKey)}::text[]) as k (rule_id, group_key)
+        join notice_group x on x.org_id = ${organizationId} and x.rule_id = k.rule_id and x.group_key = k.group_key and x.closed_at is null
+    union all
+    select m.group_id
+      from unnest(${problems.map(({ projectId }) => projectId)}::uuid[], ${problems.map(({ family }) => family)}::text[],
           ${problems.map(({ dedupKey }) => dedupKey)}::text[]) as k (project_id, family, dedup_key)
-        on p.family = k.family and p.dedup_key = k.dedup_key and p.project_id is not distinct from k.project_id
-      where m.org_id = ${organizationId}))`;
+        ${openProblemOf(organizationId)}
+        join notice_group_member m on m.org_id = ${organizationId} and m.key = p.id
+  ))`;
 }
 
 /** @param groups with the instant at which what is due next is due */
