@@ -3,8 +3,9 @@ import type { Logger } from '../log.ts';
 import type { WatchdogOptions } from './watchdog.ts';
 
 const deadlineMs = 10_000;
+const everyMs = 60_000;
 
-/** Asks an address that expects to be asked: a dead man's switch outside Tocsin. What it answers does not matter. */
+/** Each minute asks an address that expects to be asked: a dead man's switch outside Tocsin. What it answers does not matter. */
 export function createHeartbeat({
   egress,
   url,
@@ -15,7 +16,7 @@ export function createHeartbeat({
   log: Logger;
 }): NonNullable<WatchdogOptions['heartbeat']> {
   return {
-    url,
+    everyMs,
     async send() {
       const request = {
         kind: 'http',

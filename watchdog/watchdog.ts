@@ -28,8 +28,8 @@ export interface WatchdogOptions {
   nudgeAfterMs: number;
   /** What is late by this is told to people, by another way. */
   alarmAfterMs: number;
-  /** Asked each minute in which nothing is late: whoever listens there notices when that ends. */
-  heartbeat: { url: string; send: () => Promise<void> } | undefined;
+  /** Asked at most this often, while nothing is late: whoever listens there notices when that ends. */
+  heartbeat: { everyMs: number; send: () => Promise<void> } | undefined;
   workerId: string;
   log: Logger;
 }
@@ -40,7 +40,6 @@ export interface Watchdog {
   stop(): Promise<void>;
 }
 
-const heartbeatEveryMs = 60_000;
 const maxEscalations = 200;
 const attemptsPerMessage = 10;
 
@@ -49,7 +48,7 @@ const attemptsPerMessage = 10;
  * is late is first told to Temporal again; what stays late is told to people straight from here.
  */
 export function startWatchdog(options: WatchdogOptions): Watchdog {
-  const { everyMs, log } = options;
+  const { everyMs, heartbeat, log } = options;
   let beatAt = 0;
   let stopped = false;
   let timer: NodeJS.Timeout;
@@ -60,9 +59,9 @@ export function startWatchdog(options: WatchdogOptions): Watchdog {
     const startedAt = performance.now();
     const found = await inspect(options);
     if (found.late.length === 0 && found.unsequencedMs < options.nudgeAfterMs) {
-      if (options.heartbeat !== undefined && Date.now() - beatAt >= heartbeatEveryMs) {
+      if (heartbeat !== undefined && Date.now() - beatAt >= heartbeat.everyMs) {
         beatAt = Date.now();
-        await options.heartbeat.send();
+        await heartbeat.send();
       }
     }
     const fields = { ...found, late: undefined, ...countsOf(found.late), durationMs: Math.round(performance.now() - startedAt) };

@@ -23,6 +23,10 @@ afterAll(() => api.stop());
 const channelId = newId(Date.now());
 
 async function view(mark: Partial<PageMark> = {}, channel = channelId): Promise<MessageView> {
+  return (await read(mark, channel)).view;
+}
+
+async function read(mark: Partial<PageMark> = {}, channel = channelId): ReturnType<typeof readPage> {
   const page = {
     escalationId: escalation.uuid,
     firing: 1,
@@ -33,10 +37,9 @@ async function view(mark: Partial<PageMark> = {}, channel = channelId): Promise<
     ...mark,
   } as const;
   const wanted = { mark: page, channelId: channel, publicUrl: api.url, secrets: api.deps.secrets };
-  const told = await inOrganization(api.orm, ours.id, async (em) =>
+  return inOrganization(api.orm, ours.id, async (em) =>
     readPage(em, ours.id, { eventId: fromWireId('event', escalation.eventId)!, ...wanted }),
   );
-  return told.view;
 }
 
 test('a page says the same at every attempt, whatever became of its escalation', async () => {
@@ -111,4 +114,16 @@ test("a page carries its reader's link, and goes out without it rather than not 
   };
   expect(await linkBy(api.deps.secrets)).toMatch(/\/l\/[A-Za-z0-9_-]+$/);
   expect(await linkBy(createSecretBox([{ id: 'another', key: randomBytes(32) }]))).toBeNull();
+});
+
+test('a mandatory mail that no person can get goes to the address that the organization keeps for that, and nothing else does', async () => {
+  const change = async (fallbackEmail: string | null) =>
+    api.request('PATCH', '/organization', { key: ours.key, body: { settings: { fallbackEmail } } });
+  const addressOf = async (mark: Partial<PageMark>) => (await read({ contactMethodId: null, ...mark })).address;
+  await change('duty@example.com');
+  expect(await addressOf({ purpose: 'mandatory', escalationId: null, firing: null })).toBe('duty@example.com');
+  expect(await addressOf({ purpose: 'mandatory' })).toBe('duty@example.com');
+  expect(await addressOf({ purpose: 'page' })).toBeNull();
+  await change(null);
+  expect(await addressOf({ purpose: 'mandatory', escalationId: null, firing: null })).toBeNull();
 });
