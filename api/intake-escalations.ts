@@ -1,5 +1,5 @@
-import { createEscalationSteps, type EscalationSteps, newGroup, type StepAuthor } from '../db/escalation-step.ts';
-import type { EscalationSubject, GroupKey, GroupSelection, StoredGroup } from '../db/queries/escalation-group.ts';
+import { createEscalationSteps, type EscalationSteps, type StepAuthor } from '../db/escalation-step.ts';
+import type { EscalationSubject, GroupKey, StoredGroup } from '../db/queries/escalation-group.ts';
 import type { StandingKey } from '../db/queries/problem.ts';
 import type { OrganizationFacts } from '../db/queries/routing-facts.ts';
 import type { Outcome } from '../domain/escalation-effect.ts';
@@ -39,15 +39,6 @@ function matchesOf(event: Groupable, { routing, escalation }: Pick<OrganizationF
   // What Tocsin says of itself opens nothing.
   if (event.category === 'escalation' || event.effect === 'resolve' || event.effect === 'acknowledge') return [];
   return matchPolicies(event, routing.rules, escalation.policies);
-}
-
-/** Groups as they are where none is stored yet. */
-export function newGroups(keys: readonly GroupKey[], at: number): ReturnType<typeof newGroup>[] {
-  return keys.map(({ policyId, groupKey }) => newGroup(policyId, groupKey, at));
-}
-
-export function selectionOf({ keys, problems }: { keys: readonly GroupKey[]; problems: readonly StandingKey[] }): GroupSelection {
-  return { keys, problems };
 }
 
 /** What the events of one transaction do to the escalations of their organization, in order. */

@@ -1,7 +1,6 @@
 import { recordOf, recordOwnEvents } from '../db/event-record.ts';
 import type { IntakeRecord } from '../db/queries/intake.ts';
 import type { OrganizationFacts } from '../db/queries/routing-facts.ts';
-import type { StandingKey } from '../db/queries/problem.ts';
 import type { SilencedProblem } from '../db/queries/silence.ts';
 import type { AuditDraft } from '../domain/audit/entry.ts';
 import type { EventTypes } from '../domain/custom-event-type.ts';
@@ -17,7 +16,7 @@ import { auditAcknowledgement, authorOf, refusalOf } from './event-acknowledgeme
 import type { StoredAnswer } from './idempotency.ts';
 import type { IntakeEscalations } from './intake-escalations.ts';
 import type { IntakeNotices } from './intake-notices.ts';
-import { type IntakeStandings, type Standing, standingKeyOf } from './intake-standings.ts';
+import { type IntakeStandings, type Standing } from './intake-standings.ts';
 
 /** What one request posts: one event, or a batch whose members stand or fall alone. */
 export interface IntakeRequest {
@@ -136,11 +135,6 @@ export function giveEntryIds(results: readonly IntakeResult[], entryIds: readonl
     const own = result.outcomes.filter((outcome) => !('error' in outcome)).length;
     result.entryIds = entryIds.slice(taken, (taken += own));
   }
-}
-
-/** What must be locked and read before these events can be decided about. */
-export function standingKeysOf(events: readonly DraftEvent[]): StandingKey[] {
-  return events.map(standingKeyOf).filter((key) => key !== undefined);
 }
 
 /** One event through the rules, without any side effect. @param principal who posts it; null: nobody, it is only explained */

@@ -1,14 +1,13 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import type { Calendar } from '../../domain/calendar.ts';
-import type { EscalationPolicy } from '../../domain/escalation-policy.ts';
 import type { OrganizationSettings } from '../../domain/organization.ts';
 import type { EscalationConfiguration, PageMethod } from '../../domain/recipients.ts';
 import type { Silence } from '../../domain/silence.ts';
-import { CalendarEntity, type CalendarRow } from '../entities/calendar.ts';
+import { CalendarEntity } from '../entities/calendar.ts';
 import { ContactMethodEntity } from '../entities/contact-method.ts';
-import { EscalationPolicyEntity, type EscalationPolicyRow } from '../entities/escalation-policy.ts';
+import { EscalationPolicyEntity } from '../entities/escalation-policy.ts';
 import { ScheduleEntity } from '../entities/schedule.ts';
 import { SilenceEntity } from '../entities/silence.ts';
+import { calendarOf, policyOf } from './policy.ts';
 import { readSchedules } from './schedule.ts';
 
 export interface KnownDestinations {
@@ -68,16 +67,4 @@ export async function readEscalationConfiguration(
       createdBy: row.creatorId,
     })),
   };
-}
-
-export function policyOf(
-  row: Pick<EscalationPolicyRow, 'id' | 'version' | 'name' | 'enabled' | 'ownerUserId' | 'definition'>,
-): EscalationPolicy {
-  const { id, version, name, enabled, ownerUserId, definition } = row;
-  return { ...definition, id, version, name, enabled, ownerUserId: ownerUserId ?? null };
-}
-
-export function calendarOf(row: Pick<CalendarRow, 'id' | 'version' | 'name' | 'timeZone' | 'intervals' | 'holidays'>): Calendar {
-  const { id, version, name, timeZone, intervals, holidays } = row;
-  return { id, version, name, timeZone, intervals, holidays };
 }

@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { sql } from 'kysely';
 import pg from 'pg';
-import { readCalendarVersion, readPolicies, readPolicyVersion } from '../../db/queries/policy.ts';
+import { CalendarVersionEntity } from '../../db/entities/calendar.ts';
+import { EscalationPolicyEntity, EscalationPolicyVersionEntity } from '../../db/entities/escalation-policy.ts';
+import { calendarOf, policyOf } from '../../db/queries/policy.ts';
 import { inOrganization } from '../../db/tenant.ts';
 import { parseWireId, toWireId } from '../../domain/id.ts';
 import { startApi } from '../api/start-api.ts';
@@ -75,23 +77,16 @@ describe('what decisions and escalations refer to by version', () => {
   });
 
   test('a policy and a calendar are read as they were, also when they are deleted', async () => {
+    const { escalation_policy: id, calendar } = ids;
     await inOrganization(api.orm, ours.id, async (em) => {
-      const policy = { id: ids.escalation_policy };
-      expect(await readPolicyVersion(em, { ...policy, version: 1 })).toMatchObject({
-        ...policy,
-        version: 1,
-        name: 'P',
-        cooldownMs: 1_800_000,
+      const policyAt = async (version: number) => policyOf(await em.findOneOrFail(EscalationPolicyVersionEntity, { id, version }));
+      expect(await policyAt(1)).toMatchObject({ id, version: 1, name: 'P', cooldownMs: 1_800_000 });
+      expect(await policyAt(2)).toMatchObject({ version: 2, name: 'Q', cooldownMs: 0, groupBy: ['dedupKey'] });
+      expect(calendarOf(await em.findOneOrFail(CalendarVersionEntity, { id: calendar, version: 1 }))).toMatchObject({
+        intervals: [{ months: ['may'] }],
       });
-      expect(await readPolicyVersion(em, { ...policy, version: 2 })).toMatchObject({
-        version: 2,
-        name: 'Q',
-        cooldownMs: 0,
-        groupBy: ['dedupKey'],
-      });
-      expect(await readCalendarVersion(em, { id: ids.calendar, version: 1 })).toMatchObject({ intervals: [{ months: ['may'] }] });
-      await expect(readPolicyVersion(em, { ...policy, version: 3 })).rejects.toThrow();
-      expect(await readPolicies(em)).toEqual([]);
+      await expect(policyAt(3)).rejects.toThrow();
+      expect(await em.count(EscalationPolicyEntity, { deletedAt: null })).toBe(0);
     });
   });
 
