@@ -24,6 +24,8 @@ export type TemporalServerOptions = {
   readonly uiPort: number | 'none';
   /** File descriptor for the server's own messages. */
   readonly output: number | 'ignore';
+  /** Dynamic configuration beside our own: JSON by its key. */
+  readonly dynamicConfig?: Readonly<Record<string, string>>;
 };
 
 export type TemporalServer = GuardedProcess & { readonly address: string; readonly port: number };
@@ -74,7 +76,7 @@ async function startOn(options: TemporalServerOptions, port: number): Promise<Te
 }
 
 /** What the server is told about its behaviour; none of it is on by default in every version we accept. */
-const dynamicConfig: Readonly<Record<string, string>> = {
+const ownDynamicConfig: Readonly<Record<string, string>> = {
   'frontend.enableUpdateWorkflowExecution': 'true',
   'frontend.enableUpdateWorkflowExecutionAsyncAccepted': 'true',
   'system.enableActivityEagerExecution': 'true',
@@ -84,7 +86,7 @@ const dynamicConfig: Readonly<Record<string, string>> = {
   'history.timerProcessorMaxTimeShift': '"20ms"',
 };
 
-function serverArguments({ databaseFile, namespaces, uiPort }: TemporalServerOptions, port: number): string[] {
+function serverArguments({ databaseFile, namespaces, uiPort, dynamicConfig }: TemporalServerOptions, port: number): string[] {
   const flags: Array<readonly [string, string]> = [
     ['--ip', '127.0.0.1'],
     ['--port', String(port)],
@@ -95,7 +97,9 @@ function serverArguments({ databaseFile, namespaces, uiPort }: TemporalServerOpt
     ['--sqlite-pragma', 'synchronous=NORMAL'],
     ['--log-level', 'warn'],
     ...Object.entries(searchAttributeTypes).map(([name, type]) => ['--search-attribute', `${name}=${type}`] as const),
-    ...Object.entries(dynamicConfig).map(([name, value]) => ['--dynamic-config-value', `${name}=${value}`] as const),
+    ...Object.entries({ ...ownDynamicConfig, ...dynamicConfig }).map(
+      ([name, value]) => ['--dynamic-config-value', `${name}=${value}`] as const,
+    ),
   ];
   return ['server', 'start-dev', ...(uiPort === 'none' ? ['--headless'] : []), ...flags.flat()];
 }

@@ -15,7 +15,7 @@ import { wakeRun } from '../../temporal/wake.ts';
 import type { DestinationTest } from '../../api/dependencies.ts';
 import { startApi, type TestAnswer, type TestApi, type TestOrganization } from '../api/start-api.ts';
 import { startHttpReceiver, type Answer, type HttpReceiver } from '../receivers/http.ts';
-import { createTestNamespace } from '../support/servers.ts';
+import { createTestNamespace, type TestNamespace } from '../support/servers.ts';
 
 /** An answer; tests narrow it by what they assert. */
 export type Json = TestAnswer['body'];
@@ -67,9 +67,14 @@ const shortDurations: Environment = {
 
 export const ended = ({ status }: Json): boolean => ['delivered', 'failed', 'cancelled'].includes(status);
 
+export interface InstanceOptions {
+  /** Default: a namespace of its own on the run's server. */
+  readonly temporal?: TestNamespace;
+}
+
 /** @param env settings over the short durations */
-export async function startInstance(env: Environment = {}): Promise<Instance> {
-  const { address, namespace } = await createTestNamespace();
+export async function startInstance(env: Environment = {}, { temporal }: InstanceOptions = {}): Promise<Instance> {
+  const { address, namespace } = temporal ?? (await createTestNamespace());
   const key = randomBytes(32);
   const late: { worker?: WorkerProcess } = {};
   const api = await startApi({

@@ -5,9 +5,9 @@ import { waitFor } from '../scenarios/instance.ts';
 
 export type History = Awaited<ReturnType<ReturnType<Client['workflow']['getHandle']>['fetchHistory']>>;
 
-/** The history of a workflow, once it is closed. */
-export async function closedHistory(client: Client, workflowId: string): Promise<History> {
-  const handle = client.workflow.getHandle(workflowId);
+/** The history of a workflow, once it is closed: of its latest execution, or of the one that is named. */
+export async function closedHistory(client: Client, workflowId: string, runId?: string): Promise<History> {
+  const handle = client.workflow.getHandle(workflowId, runId);
   await waitFor(
     async () => (await handle.describe()).status.name,
     (status) => status !== 'RUNNING',

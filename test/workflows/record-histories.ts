@@ -1,20 +1,9 @@
-/**
- * Records the histories that replay.test.ts replays, from a real instance:
- *
- *     npm run jest -- --testMatch '<rootDir>/test/workflows/record-histories.ts'
- *
- * Run it when a workflow is added or learns a new path, never to make a failing replay pass: workflows that are under way when a new
- * version is deployed have the old histories.
- */
+/** Records the histories of deliveries and silences (recorder.ts says how and when). */
 import { afterAll, beforeAll, test } from '@jest/globals';
-import { mkdir, writeFile } from 'node:fs/promises';
-import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import type { Answer } from '../receivers/http.ts';
-import { acknowledge, command, plan, resolve } from '../../workflows/messages.ts';
-import { ended, startInstance, waitFor, type Instance, type Json } from '../scenarios/instance.ts';
-import { closedHistory } from './history.ts';
+import { ended, startInstance, type Instance } from '../scenarios/instance.ts';
+import { createRecorder } from './recorder.ts';
 
-const directory = new URL('histories/', import.meta.url);
 const later = { status: 503, headers: { 'retry-after': '600' } };
 
 let tocsin: Instance;
@@ -23,12 +12,8 @@ beforeAll(async () => {
 });
 afterAll(() => tocsin.stop());
 
-async function record(name: string, workflowId: string): Promise<void> {
-  const history = await closedHistory(tocsin.client, workflowId);
-  await mkdir(directory, { recursive: true });
-  const recorded = { workflowId, history: JSON.parse(historyToJSON(history)) as unknown };
-  await writeFile(new URL(`${name}.json`, directory), `${JSON.stringify(recorded, null, 1)}\n`);
-}
+const record = async (name: string, workflowId: string) => createRecorder(tocsin).record(name, workflowId);
+const only = async (query: string) => createRecorder(tocsin).only(query);
 
 async function send(
   type: string,
@@ -69,44 +54,6 @@ test('sweepDeliveries', async () => {
   await record('sweep-deliveries', await only("WorkflowType = 'sweepDeliveries'"));
 });
 
-async function escalate(type: string): Promise<{ event: Json; workflowId: string }> {
-  const hook = await tocsin.hook({ types: ['audit.integrity_failed'] });
-  const target = { kind: 'webhook', id: hook.id };
-  await tocsin.call('POST', '/escalation-policies', {
-    name: type,
-    trigger: { types: [type] },
-    tiers: [{ targets: [target], timeout: 'PT0.3S' }, { targets: [target] }],
-    cooldown: 'PT0S',
-  });
-  const event = await tocsin.post({ type, dedupKey: type });
-  return { event, workflowId: await only(`WorkflowType = 'escalation' AND ExecutionStatus = 'Running'`) };
-}
-
-test('escalation: climbs, is acknowledged and resolved by signals', async () => {
-  const { workflowId } = await escalate('drift.detect');
-  const handle = tocsin.client.workflow.getHandle(workflowId);
-  await waitFor(
-    async () => handle.query(plan),
-    (view) => view?.tier === 2,
-    { what: 'the second tier' },
-  );
-  await handle.signal(acknowledge, { requestId: 'a', actor: 'pager' });
-  await waitFor(
-    async () => handle.query(plan),
-    (view) => view?.state === 'acknowledged',
-    { what: 'the acknowledgement' },
-  );
-  await handle.signal(resolve, { requestId: 'r', actor: 'pager', note: 'fixed' });
-  await record('escalation-climbed', workflowId);
-});
-test('escalation: acknowledged by an update, resolved by an event', async () => {
-  const { workflowId } = await escalate('agent.disconnect');
-  const handle = tocsin.client.workflow.getHandle(workflowId);
-  await handle.executeUpdate(command, { args: [{ requestId: 'u', actor: 'pager', command: 'acknowledge' }] });
-  await tocsin.post({ type: 'agent.connect', dedupKey: 'agent.disconnect' });
-  await record('escalation-answered', workflowId);
-});
-
 test('silence: changed, ends', async () => {
   const matchers = [{ key: 'label.story', op: '=', value: 'recorded' }];
   const endsAt = (ms: number) => new Date(Date.now() + ms).toISOString();
@@ -115,26 +62,3 @@ test('silence: changed, ends', async () => {
   await tocsin.call('PATCH', `/silences/${id}`, { endsAt: endsAt(1_500) });
   await record('silence-ended', workflowId);
 });
-
-test('notificationGroup: first notice, another one, all resolved', async () => {
-  const settings = { host: '127.0.0.1', port: 9, security: 'none', from: 'a@example.com', to: ['b@example.com'] };
-  const { id } = await tocsin.call('POST', '/channels', { name: 'bundled', type: 'email', settings });
-  const aggregate = { groupBy: ['label.story'], wait: 'PT0.5S', interval: 'PT0.5S', repeat: null };
-  const matchers = [{ key: 'label.story', op: '=', value: 'bundled' }];
-  await tocsin.call('POST', '/rules', { name: 'bundled', matchers, channelIds: [id], aggregate });
-  const post = async (type: string, dedupKey: string) => tocsin.post({ type, dedupKey, labels: { story: 'bundled' } });
-  await post('alert.fired', 'a');
-  const workflowId = await only(`WorkflowType = 'notificationGroup'`);
-  await new Promise((resolve) => setTimeout(resolve, 1_500));
-  await post('alert.fired', 'b');
-  await new Promise((resolve) => setTimeout(resolve, 1_500));
-  await post('alert.resolved', 'a');
-  await post('alert.resolved', 'b');
-  await record('notification-group', workflowId);
-});
-
-async function only(query: string): Promise<string> {
-  const list = async () => Array.fromAsync(tocsin.client.workflow.list({ query }), ({ workflowId }) => workflowId);
-  const [workflowId] = await waitFor(list, ({ length }) => length === 1, { what: query });
-  return workflowId!;
-}

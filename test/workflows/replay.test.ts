@@ -23,13 +23,36 @@ test('every recorded history is replayed by the workflows of this version', asyn
   expect(replayed).toBe(histories.length);
 });
 
+interface Event {
+  eventType: string;
+  workflowExecutionStartedEventAttributes?: { workflowType: { name: string } };
+  activityTaskStartedEventAttributes?: { attempt: number };
+  markerRecordedEventAttributes?: { failure?: object };
+}
+
+const eventsOf = ({ history }: { history: unknown }): Event[] => (history as { events: Event[] }).events;
+const typeOf = (recorded: { history: unknown }): string =>
+  eventsOf(recorded)[0]!.workflowExecutionStartedEventAttributes!.workflowType.name;
+
 test('every workflow type has a recorded history', () => {
-  const recorded = histories.map(({ history }) => {
-    const [first] = (history as { events: Array<{ workflowExecutionStartedEventAttributes: { workflowType: { name: string } } }> }).events;
-    return first!.workflowExecutionStartedEventAttributes.workflowType.name;
-  });
-  expect(new Set(recorded)).toEqual(new Set(Object.values(workflowTypes)));
+  expect(new Set(histories.map(typeOf))).toEqual(new Set(Object.values(workflowTypes)));
   expect(Object.keys(workflows).toSorted()).toEqual(Object.values(workflowTypes).toSorted());
+});
+
+test('of what waits, every way to be woken, to fail and to end is recorded', () => {
+  const ways = (workflowType: string): string[] => {
+    const found = histories.filter((each) => typeOf(each) === workflowType).flatMap(eventsOf);
+    const failed = found.some(({ activityTaskStartedEventAttributes: started }) => (started?.attempt ?? 1) > 1);
+    const failedLocally = found.some(({ markerRecordedEventAttributes: marker }) => marker?.failure !== undefined);
+    const types = found.map(({ eventType }) => eventType.replace('EVENT_TYPE_', ''));
+    return [...types, ...(failed ? ['activity retried'] : []), ...(failedLocally ? ['local activity retried'] : [])];
+  };
+  const ofBoth = ['SIGNALED', 'CANCELED', 'CONTINUED_AS_NEW', 'COMPLETED'].map((how) => `WORKFLOW_EXECUTION_${how}`);
+  const waits = [...ofBoth, 'TIMER_FIRED', 'TIMER_CANCELED', 'activity retried'];
+  expect(ways(workflowTypes.notificationGroup)).toEqual(expect.arrayContaining(waits));
+  expect(ways(workflowTypes.escalation)).toEqual(
+    expect.arrayContaining([...waits, 'local activity retried', 'WORKFLOW_EXECUTION_UPDATE_COMPLETED']),
+  );
 });
 
 test('the workflow bundle holds the SDK, workflows/ and pure domain/ files, nothing else, in less than 2 MB', () => {
