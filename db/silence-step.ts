@@ -93,9 +93,7 @@ async function readPlan({ orm }: Deps, { organizationId, silenceId }: SilenceNam
 
 function nextOf(row: SilenceRow, done: readonly SilenceAct[]): SilencePlan | null {
   const { startsAt, endsAt, cancelledAt } = row;
-  const steps = cancelledAt
-    ? endOf(cancelledAt.getTime())
-    : silenceSteps({ startsAt: startsAt.getTime(), endsAt: endsAt.getTime() });
+  const steps = cancelledAt ? endOf(cancelledAt.getTime()) : silenceSteps({ startsAt: startsAt.getTime(), endsAt: endsAt.getTime() });
   return steps.find(({ what }) => !done.includes(what)) ?? null;
 }
 
