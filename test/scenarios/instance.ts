@@ -84,6 +84,7 @@ export async function startInstance(env: Environment = {}, { temporal }: Instanc
     groups: { wake: (changed) => late.worker?.groups.wake(changed) },
     deps: {
       minIntervalMs: 100,
+      wakeSilence: (silence) => late.worker?.silences.wake([silence]),
       wakeDelivery: async (delivery) => {
         if (delivery.runId === null) late.worker!.starter.offer([delivery]);
         else await wakeRun(late.worker!.temporal, delivery.runId);

@@ -5,9 +5,11 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, test } from '@jest/globals';
 import { provisionTemporalCli } from '../../embedded/temporal-provision.ts';
 import { startTemporalServer, type TemporalServer } from '../../embedded/temporal-server.ts';
+import { silenceChanged } from '../../workflows/messages.ts';
 import { startInstance, waitFor, type Instance } from '../scenarios/instance.ts';
 import { createRecorder, type Recorder } from './recorder.ts';
 
@@ -68,4 +70,19 @@ test('a group of notices', async () => {
     'notification-group-continued',
     await recorder.only(`WorkflowType = 'notificationGroup' AND ExecutionStatus = 'Running'`),
   );
+});
+
+test('a silence', async () => {
+  const matchers = [{ key: 'label.story', op: '=', value: 'recorded' }];
+  const endsAt = new Date(Date.now() + 3_600_000).toISOString();
+  await tocsin.call('POST', '/silences', { matchers, endsAt, comment: 'Recorded' });
+  const workflowId = await recorder.only(`WorkflowType = 'silence' AND ExecutionStatus = 'Running'`);
+  const first = tocsin.client.workflow.getHandle(workflowId);
+  const { runId } = await first.describe();
+  const isFirst = async () => (await first.describe()).runId === runId;
+  for (let changes = 0; changes < 5 && (await isFirst()); changes += 1) {
+    await first.signal(silenceChanged);
+    await sleep(300);
+  }
+  await recordFirst('silence-continued', workflowId);
 });

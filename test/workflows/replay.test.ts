@@ -47,9 +47,10 @@ test('of what waits, every way to be woken, to fail and to end is recorded', () 
     const types = found.map(({ eventType }) => eventType.replace('EVENT_TYPE_', ''));
     return [...types, ...(failed ? ['activity retried'] : []), ...(failedLocally ? ['local activity retried'] : [])];
   };
-  const ofBoth = ['SIGNALED', 'CANCELED', 'CONTINUED_AS_NEW', 'COMPLETED'].map((how) => `WORKFLOW_EXECUTION_${how}`);
-  const waits = [...ofBoth, 'TIMER_FIRED', 'TIMER_CANCELED', 'activity retried'];
+  const ends = ['SIGNALED', 'CANCELED', 'CONTINUED_AS_NEW', 'COMPLETED'].map((how) => `WORKFLOW_EXECUTION_${how}`);
+  const waits = [...ends, 'TIMER_FIRED', 'TIMER_CANCELED', 'activity retried'];
   expect(ways(workflowTypes.notificationGroup)).toEqual(expect.arrayContaining(waits));
+  expect(ways(workflowTypes.silence)).toEqual(expect.arrayContaining(waits));
   expect(ways(workflowTypes.escalation)).toEqual(
     expect.arrayContaining([...waits, 'local activity retried', 'WORKFLOW_EXECUTION_UPDATE_COMPLETED']),
   );
