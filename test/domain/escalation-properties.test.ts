@@ -19,15 +19,15 @@ function runBoth(random: RandomSimulation): Run {
 }
 
 /** Fails with the smallest simulation near the first of which something is wrong; seeds count from 1. */
-function expectNothingWrong(findWrong: (run: Run) => string | undefined): void {
+async function expectNothingWrong(findWrong: (run: Run) => string | undefined): Promise<void> {
   const index = runs.findIndex((run) => findWrong(run) !== undefined);
   if (index === -1) return;
-  const smallest = shrink(runs[index]!.random, (random) => findWrong(runBoth(random)) !== undefined);
+  const smallest = await shrink(runs[index]!.random, (random) => findWrong(runBoth(random)) !== undefined);
   throw new Error(`Seed ${index + 1}, made smaller:\n${printSimulation(smallest)}\n${findWrong(runBoth(smallest))}`);
 }
 
-test('the reducer does what the model says: the same messages, states and refusals at the same instants', () => {
-  expectNothingWrong(({ reducer, model }) => {
+test('the reducer does what the model says: the same messages, states and refusals at the same instants', async () => {
+  await expectNothingWrong(({ reducer, model }) => {
     const [done, said] = [printOutcome(reducer), printOutcome(model)];
     return done === said ? undefined : `reducer:\n${done}\nmodel:\n${said}`;
   });
@@ -35,8 +35,8 @@ test('the reducer does what the model says: the same messages, states and refusa
 
 const sides = [['reducer'], ['model']] as const;
 
-test.each(sides)('the %s makes no page between an acknowledge and its undoing', (side) => {
-  expectNothingWrong(({ [side]: { messages, states } }) => {
+test.each(sides)('the %s makes no page between an acknowledge and its undoing', async (side) => {
+  await expectNothingWrong(({ [side]: { messages, states } }) => {
     const wrong = messages.find(({ at, kind }) => {
       const last = states.findLast((state) => state.at <= at);
       return kind === 'page' && last?.state === 'acknowledged' && !states.some((state) => state.at === at && state.state === 'triggered');
@@ -45,8 +45,8 @@ test.each(sides)('the %s makes no page between an acknowledge and its undoing', 
   });
 });
 
-test.each(sides)('the %s makes one page a firing and recipient', (side) => {
-  expectNothingWrong(({ random, [side]: { messages } }) => {
+test.each(sides)('the %s makes one page a firing and recipient', async (side) => {
+  await expectNothingWrong(({ random, [side]: { messages } }) => {
     const pages = messages.filter(({ kind }) => kind === 'page');
     const alike = Map.groupBy(pages, ({ at, recipientId, round, tier }) => [at, recipientId, round, tier].join());
     // each command may make a firing of its own
@@ -56,8 +56,8 @@ test.each(sides)('the %s makes one page a firing and recipient', (side) => {
   });
 });
 
-test.each(sides)('the %s always has something due: by its hard stops at the latest every escalation is resolved', (side) => {
-  expectNothingWrong(({ [side]: { states } }) => {
+test.each(sides)('the %s always has something due: by its hard stops at the latest every escalation is resolved', async (side) => {
+  await expectNothingWrong(({ [side]: { states } }) => {
     const last = states.at(-1)?.state ?? 'resolved';
     return last === 'resolved' ? undefined : `${last} for ever`;
   });

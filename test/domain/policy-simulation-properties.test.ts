@@ -1,44 +1,43 @@
 import { expect, test } from '@jest/globals';
-import type { EscalationPolicy, Target } from '../../domain/escalation-policy.ts';
 import { complete } from '../../domain/gradual.ts';
 import { simulatePolicy } from '../../domain/policy-simulation.ts';
 import type { EscalationConfiguration } from '../../domain/recipients.ts';
-import type { Override, Schedule } from '../../domain/schedule.ts';
+import type { Override, Rotation, Schedule } from '../../domain/schedule.ts';
 import { type ScriptCommand, type ScriptStep, simulate } from '../../domain/simulation.ts';
 import type { PlannedCommand, SimulatedCommand, SimulationPlan } from '../../domain/simulation-plan.ts';
 import type { SimulatedEvent } from '../../domain/simulation-problems.ts';
 import { printSimulation } from '../reference/print-simulation.ts';
-import { minute, type RandomSimulation, randomSimulation, start, toSimulation } from '../reference/random-simulation.ts';
+import { minute, people, type RandomSimulation, randomSimulation, schedules, start, toSimulation } from '../reference/random-simulation.ts';
 
-/** The people of the random simulations, by whom they stand for. */
-const contacts: Readonly<Record<string, string[]>> = { pair: ['u1', 'u2'], u1: ['u1'], u2: ['u2'], u3: ['u3'], u4: ['u4'], f: ['f'] };
+const reachable = people.filter((name) => name !== 'nobody');
 
-/** Whom the target `on-call` of the random simulations reaches: u3 for 20 minutes, from minute 60 on u1. */
-const schedule: Schedule = {
-  id: 'on-call',
-  version: 1,
-  name: 'on call',
-  timeZone: 'UTC',
-  layers: [{ name: null, rotations: [{ participants: ['gone'], start: '2026-01-01T00:00', unit: 'day', length: 1, restriction: null }] }],
-};
-const override = (userId: string, from: number, to: number): Override => ({
-  id: userId,
-  kind: 'add',
-  userId,
-  insteadOf: null,
-  startsAt: start + from * minute,
-  endsAt: start + to * minute,
-  reason: '',
+const rotationOf = (userId: string): Rotation => ({
+  participants: [userId],
+  start: '2026-01-01T00:00',
+  unit: 'day',
+  length: 1,
+  restriction: null,
 });
-const overrides = [override('u3', -10, 20), override('u1', 60, 100_000)];
+
+/** A schedule of the random simulations; somebody has to be in it. */
+function scheduleOf(id: string): { schedule: Schedule; overrides: Override[] } {
+  const { always, added } = schedules[id]!;
+  const rotations = (always.length === 0 ? ['gone'] : always).map(rotationOf);
+  const schedule = { id, version: 1, name: id, timeZone: 'UTC', layers: [{ name: null, rotations }] };
+  const overrides = added.map(({ userId, from, to }): Override => {
+    const times = { startsAt: start + from * minute, endsAt: start + to * minute };
+    return { id: userId, kind: 'add', userId, insteadOf: null, reason: '', ...times };
+  });
+  return { schedule, overrides };
+}
 
 function configurationOf({ policies, silences }: RandomSimulation): EscalationConfiguration {
   return {
-    policies: new Map(policies.map((policy) => [policy.id, withSchedule(policy)])),
+    policies: new Map(policies.map((policy) => [policy.id, policy])),
     calendars: new Map(toSimulation(randomSimulation(1)).calendars),
-    schedules: new Map([['on-call', { schedule, overrides }]]),
-    pageMethods: new Map(Object.entries(contacts).map(([id, ids]) => [id, ids.map((each) => ({ id: each, channelType: 'email' }))])),
-    activeUserIds: new Set(Object.keys(contacts)),
+    schedules: new Map(Object.keys(schedules).map((id) => [id, scheduleOf(id)])),
+    pageMethods: new Map(reachable.map((id) => [id, [{ id, channelType: 'email' }]])),
+    activeUserIds: new Set(reachable),
     senders: new Map([['email', 'sender']]),
     activeChannels: new Map(),
     activeWebhookIds: new Set(),
@@ -55,15 +54,6 @@ function configurationOf({ policies, silences }: RandomSimulation): EscalationCo
       createdBy: 'u1',
     })),
   };
-}
-
-function onSchedule(targets: readonly Target[]): Target[] {
-  return targets.map((target) => (target.id === 'on-call' ? { kind: 'schedule', id: 'on-call' } : target));
-}
-
-function withSchedule(policy: EscalationPolicy): EscalationPolicy {
-  const tiers = policy.tiers.map((tier) => ({ ...tier, targets: onSchedule(tier.targets) }));
-  return { ...policy, tiers, trigger: null, fallback: onSchedule(policy.fallback) };
 }
 
 function eventOf(step: Extract<ScriptStep, { key: string }>): SimulatedEvent {
@@ -100,7 +90,7 @@ function commandOf(command: ScriptCommand, at: number): SimulatedCommand {
     case 'reassign':
       return { name: 'reassign', to: { policyId: command.policyId } };
     case 'reassign_targets':
-      return { name: 'reassign', to: { targets: onSchedule(command.targets) } };
+      return { name: 'reassign', to: { targets: command.targets } };
     case 'rebase':
       return { name: 'rebase', version: command.policyVersion };
     case 'unacknowledge':
@@ -131,7 +121,7 @@ test('a policy simulated with events and people sends what its reducer sends to 
   const randoms = Array.from({ length: 3_000 }, (_, index) => randomSimulation(index + 1)).filter(isPlannable);
   expect(randoms.length).toBeGreaterThan(1_000);
   for (const random of randoms) {
-    const policy = withSchedule(random.policies[0]!);
+    const policy = { ...random.policies[0]!, trigger: null };
     const facts = { policy, versions: [], rules: [], configuration: configurationOf(random), problemTtlMs: 30 * 24 * 60 * minute };
     const { messages } = complete(simulatePolicy(facts, planOf(random)));
     const told = messages.map(({ at, kind, recipient, round, tier }) =>

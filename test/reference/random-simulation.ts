@@ -18,32 +18,45 @@ export interface RandomSimulation {
 export const start = Date.parse('2026-10-05T00:00:00Z');
 export const minute = 60_000;
 
+/** What happens ends on Tuesday at midnight; whoever looks a year ahead finds less to look at. */
+const weekdays = ['monday:tuesday'];
 /** Open for half of every hour. */
 const halfHours: Calendar = {
   id: 'half-hours',
   version: 1,
   name: 'half hours',
   timeZone: 'UTC',
-  intervals: [{ times: Array.from({ length: 24 }, (_, hour) => ({ start: `${pad(hour)}:20`, end: `${pad(hour)}:50` })) }],
+  intervals: [{ times: Array.from({ length: 24 }, (_, hour) => ({ start: `${pad(hour)}:20`, end: `${pad(hour)}:50` })), weekdays }],
   holidays: [],
 };
 /** Open after the first hour and a half. */
-const afterwards: Calendar = { ...halfHours, id: 'afterwards', intervals: [{ times: [{ start: '01:30', end: '24:00' }] }] };
+const afterwards: Calendar = { ...halfHours, id: 'afterwards', intervals: [{ times: [{ start: '01:30', end: '24:00' }], weekdays }] };
 const calendars = new Map([halfHours, afterwards].map((calendar) => [calendar.id, calendar]));
 
 function pad(hour: number): string {
   return `${hour}`.padStart(2, '0');
 }
 
+/** Who is on call: whoever always is, and others from one minute until another. */
+export const schedules: Readonly<Record<string, { always: string[]; added: Array<{ userId: string; from: number; to: number }> }>> = {
+  pair: { always: ['u1', 'u2'], added: [] },
+  'on-call': {
+    always: [],
+    added: [
+      { userId: 'u3', from: -60, to: 20 },
+      { userId: 'u1', from: 60, to: 7 * 24 * 60 },
+    ],
+  },
+};
+/** Everybody else who is a target; no message reaches `nobody`. */
+export const people = ['u1', 'u2', 'u3', 'u4', 'f', 'nobody'] as const;
+
 /** Who answers for a target; for a schedule it depends on the time. */
-function reach({ id }: Target, at: number): Recipient[] {
+function reach({ kind, id }: Target, at: number): Recipient[] {
   const elapsed = (at - start) / minute;
-  const roster: Record<string, string[]> = {
-    nobody: [],
-    pair: ['u1', 'u2'],
-    'on-call': elapsed < 20 ? ['u3'] : elapsed < 60 ? [] : ['u1'],
-  };
-  return (roster[id] ?? [id]).map((recipient) => ({ kind: 'contact', id: recipient, userId: recipient }));
+  const { always, added } = kind === 'schedule' ? schedules[id]! : { always: id === 'nobody' ? [] : [id], added: [] };
+  const others = added.filter(({ from, to }) => from <= elapsed && elapsed < to).map(({ userId }) => userId);
+  return [...always, ...others].map((recipient) => ({ kind: 'contact', id: recipient, userId: recipient }));
 }
 
 /** What `simulate` and the model take. */
@@ -107,7 +120,7 @@ export function randomSimulation(seed: number): RandomSimulation {
   return made;
 }
 
-const user = (id: string): Target => ({ kind: 'user', id });
+const target = (id: string): Target => ({ kind: id in schedules ? 'schedule' : 'user', id });
 
 function randomPolicy(dice: Dice, id: string): EscalationPolicy {
   return {
@@ -117,7 +130,8 @@ function randomPolicy(dice: Dice, id: string): EscalationPolicy {
     enabled: true,
     ownerUserId: null,
     trigger: { types: [], categories: [], projectIds: [], minSeverity: 'info', matchers: [] },
-    groupBy: ['type'],
+    // the same of all events: they are one group
+    groupBy: ['source'],
     groupWaitMs: dice.pick(0, 0, 5, 10) * minute,
     tiers: randomTiers(dice),
     calendarId: dice.pick(...calendars.keys()),
@@ -128,7 +142,7 @@ function randomPolicy(dice: Dice, id: string): EscalationPolicy {
     cooldownMs: dice.pick(0, 10, 30, 30, 60) * minute,
     cooldownScope: dice.pick('full', 'full', 'until_resolved'),
     hardStopMs: dice.pick(60, 90, 180) * minute,
-    fallback: dice.pick([], [user('f')], [user('f'), user('pair')]),
+    fallback: dice.pick([], [target('f')], [target('f'), target('pair')]),
     followUp: 'in_place',
     autoResolve: dice.chance(0.85),
     minProof: 'any',
@@ -146,7 +160,7 @@ function randomTiers(dice: Dice): Tier[] {
 }
 
 function randomTargets(dice: Dice): Target[] {
-  return dice.times(1, 2, () => user(dice.pick('u1', 'u2', 'u3', 'u4', 'pair', 'on-call', 'nobody')));
+  return dice.times(1, 2, () => target(dice.pick('u1', 'u2', 'u3', 'u4', 'pair', 'on-call', 'nobody')));
 }
 
 function randomRepeat(dice: Dice): EscalationPolicy['repeat'] {

@@ -63,10 +63,18 @@ function isPossible({ script }: RandomSimulation): boolean {
 }
 
 /** The smallest simulation near `random` of which `fails` still holds, as `fails(random)` does. */
-export function shrink(random: RandomSimulation, fails: (simulation: RandomSimulation) => boolean): RandomSimulation {
+export async function shrink(
+  random: RandomSimulation,
+  fails: (simulation: RandomSimulation) => boolean | Promise<boolean>,
+): Promise<RandomSimulation> {
   for (;;) {
-    const smaller = simpler(random).find((simulation) => isPossible(simulation) && fails(simulation));
+    const smaller = await findFailing(random, fails);
     if (smaller === undefined) return random;
     random = smaller;
   }
+}
+
+async function findFailing(random: RandomSimulation, fails: Parameters<typeof shrink>[1]): Promise<RandomSimulation | undefined> {
+  for (const simulation of simpler(random)) if (isPossible(simulation) && (await fails(simulation))) return simulation;
+  return undefined;
 }

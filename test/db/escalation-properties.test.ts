@@ -1,0 +1,84 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { modelEscalations } from '../reference/escalation-model.ts';
+import { printOutcome, printSimulation } from '../reference/print-simulation.ts';
+import { people, type RandomSimulation, randomSimulation, schedules, start, toSimulation } from '../reference/random-simulation.ts';
+import { shrink } from '../reference/shrink-simulation.ts';
+import { openStage, type Stage } from './escalation-stage.ts';
+
+/**
+ * Random policies, events, commands, edits, silences and failing pages, played on the whole system but for Temporal and the way out, against
+ * the model: the same messages, states and refusals, to the millisecond. Everything comes over the public API but that pages fail, which is
+ * written as the outcome of an attempt would be. Commands are those of REST: other ways to acknowledge have tests of their own.
+ *
+ * Some simulations are the same every time, one is new. `TOCSIN_TEST_RUNS` says how many new ones; with `TOCSIN_TEST_SEED` they are those
+ * that begin there, and the others are left out.
+ */
+
+/** Of the first thousands, those that have most of what can happen: each command, event and timer in each state. */
+const usual = [142, 276, 488, 670, 1773, 1978, 2291, 3586, 3645, 4136, 4312, 4613, 4636, 4790, 5040, 5952];
+const seeds = seedsOf(process.env);
+
+function seedsOf({ TOCSIN_TEST_SEED: seed, TOCSIN_TEST_RUNS: runs }: NodeJS.ProcessEnv): number[] {
+  const first = Number(seed ?? Math.floor(Math.random() * 2 ** 31));
+  const fresh = Array.from({ length: Number(runs ?? 1) }, (_, index) => first + index);
+  return seed === undefined ? [...usual, ...fresh] : fresh;
+}
+
+/** A disagreement is made smaller for this long: each try is a whole simulation. */
+const shrinkMs = 120_000;
+
+let stage: Stage;
+beforeAll(async () => {
+  stage = await openStage(start);
+});
+afterAll(async () => {
+  await stage.stop();
+});
+
+/** What the system did otherwise than the model says. */
+async function findDifference(random: RandomSimulation): Promise<string | undefined> {
+  try {
+    return await compare(random);
+  } catch (error) {
+    return String(error);
+  }
+}
+
+async function compare(random: RandomSimulation): Promise<string | undefined> {
+  const simulation = toSimulation(random);
+  const { impossible, ...played } = await stage.play(simulation, { people, unreachable: ['nobody'], schedules });
+  const model = modelEscalations(simulation);
+  // The model refuses what nobody could have asked for.
+  const refusals = model.refusals.filter(({ step }) => !impossible.includes(step));
+  const [done, said] = [printOutcome(played), printOutcome({ ...model, refusals })];
+  return done === said ? undefined : `played:\n${done}\nmodel:\n${said}`;
+}
+
+test(
+  'the whole system does what the model says: the same messages, states and refusals at the same instants',
+  async () => {
+    for (const seed of seeds) {
+      const random = randomSimulation(seed);
+      if ((await findDifference(random)) === undefined) continue;
+      const giveUpAt = performance.now() + shrinkMs;
+      const smallest = await shrink(
+        random,
+        async (simulation) => performance.now() < giveUpAt && (await findDifference(simulation)) !== undefined,
+      );
+      const difference = await findDifference(smallest);
+      throw new Error(`TOCSIN_TEST_SEED=${seed}, made smaller:\n${printSimulation(smallest)}\n${difference}`);
+    }
+  },
+  // many times what it takes on a busy machine
+  seeds.length * 10_000 + 2 * shrinkMs,
+);
+
+test('the simulations that are always played do everything that escalations do', () => {
+  const seen = usual.flatMap((seed) => {
+    const { messages, states, refusals } = modelEscalations(toSimulation(randomSimulation(seed)));
+    return [...messages.map(({ kind }) => kind), ...states.map(({ state }) => state), ...refusals.map(({ code }) => code)];
+  });
+  const states = ['acknowledged', 'exhausted', 'resolved', 'snoozed', 'triggered'];
+  const refusals = ['after_hard_stop', 'tier_mismatch', 'unknown_policy', 'unknown_tier', 'wrong_state'];
+  expect(new Set(seen)).toEqual(new Set(['page', 'fallback', 'reminder', ...states, ...refusals]));
+});
