@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module';
 import { badConfigurationExitCode, ConfigError, type Environment } from './config.ts';
 import { onStopSignals } from './embedded/stop-signals.ts';
 import { tellSupervisor, whenSupervisorIsGone } from './embedded/supervised.ts';
@@ -44,6 +45,8 @@ export async function runProcess(start: (context: ProcessContext) => Promise<() 
 
   try {
     stop = await start({ env: process.env, stopping: stopping.signal, fail });
+    // At the exit it would be too late for a process that is killed.
+    flushCompileCache();
   } catch (error) {
     if (!(error instanceof ConfigError)) {
       fail(error);

@@ -1,6 +1,5 @@
-import { fileURLToPath } from 'node:url';
 import type { MikroORM } from '@mikro-orm/postgresql';
-import { bundleWorkflowCode, type NativeConnection, Worker, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
+import { type NativeConnection, Worker } from '@temporalio/worker';
 import { egressOptions, type ServerConfig } from '../config.ts';
 import { openDatabase } from '../db/mikro-orm.config.ts';
 import { reportLoop } from '../db/queries/relay.ts';
@@ -16,7 +15,6 @@ import { createEgress, type Egress } from '../egress/guard.ts';
 import type { Logger } from '../log.ts';
 import { attemptLatenessSeconds, attemptSeconds, deliveriesTotal } from '../metrics.ts';
 import { clientOver, type TemporalClient } from '../temporal/connection.ts';
-import { sdkLogger } from '../temporal/runtime.ts';
 import { startRelay } from '../temporal/relay.ts';
 import { createEscalationStarter, type EscalationStarter } from '../temporal/escalation-starter.ts';
 import { createGroupStarter, type GroupStarter } from '../temporal/group-starter.ts';
@@ -30,6 +28,7 @@ import type { AttemptReport } from './dependencies.ts';
 import { createFailingPages } from './failing-pages.ts';
 import { createActivities } from './index.ts';
 import { createRunStore } from './run-store.ts';
+import { bundleWorkflows } from './workflow-bundle.ts';
 
 export interface WorkerProcess {
   starter: RunStarter;
@@ -52,15 +51,6 @@ export interface WorkerProcessOptions {
   log: Logger;
   /** Base of links for people. */
   publicUrl: string;
-  bundle?: WorkflowBundleWithSourceMap;
-}
-
-/** Workflow code bundled for the SDK's isolates, about a second of work. */
-export async function bundleWorkflows(log?: Logger): Promise<WorkflowBundleWithSourceMap> {
-  return bundleWorkflowCode({
-    workflowsPath: fileURLToPath(new URL('../workflows/index.ts', import.meta.url)),
-    ...(log === undefined ? {} : { logger: sdkLogger(log) }),
-  });
 }
 
 /** From the stop to giving up what is under way. */
@@ -68,7 +58,7 @@ const sendGraceMs = 20_000;
 const poolSizes = { app: 16, relay: 4, sequencer: 2 } as const;
 
 /** Everything a worker process runs: Temporal workers, relay, audit sequencer, lease. Any number of such processes work side by side. */
-export async function startWorkerProcess({ config, connection, log, publicUrl, bundle }: WorkerProcessOptions): Promise<WorkerProcess> {
+export async function startWorkerProcess({ config, connection, log, publicUrl }: WorkerProcessOptions): Promise<WorkerProcess> {
   const { databaseUrl } = config;
   const workerId = newId(Date.now());
   const orm = await openDatabase({ databaseUrl, role: 'tocsin_app', poolMax: poolSizes.app, applicationName: 'tocsin_worker' });
@@ -130,7 +120,7 @@ export async function startWorkerProcess({ config, connection, log, publicUrl, b
     Worker.create({
       ...common,
       taskQueue: taskQueues.main,
-      workflowBundle: bundle ?? (await bundleWorkflows(log)),
+      workflowBundle: await bundleWorkflows(log),
       maxConcurrentWorkflowTaskExecutions: 200,
       maxConcurrentLocalActivityExecutions: 200,
       maxConcurrentActivityTaskExecutions: 100,

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Context } from '@temporalio/activity';
 import { Client } from '@temporalio/client';
-import { NativeConnection, Worker, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
+import { NativeConnection, Worker, type WorkflowBundle } from '@temporalio/worker';
 import type { AttemptInput } from '../../activities/dependencies.ts';
-import { bundleWorkflows } from '../../activities/worker-process.ts';
+import { bundleWorkflows } from '../../activities/workflow-bundle.ts';
 import {
   type AttemptAnswer,
   type DeliverInput,
@@ -25,7 +25,7 @@ const input: DeliverInput = {
 describeWithTemporal('a run whose history is full', () => {
   let connection: NativeConnection;
   let client: Client;
-  let bundle: WorkflowBundleWithSourceMap;
+  let bundle: WorkflowBundle;
   beforeAll(async () => {
     const { address, namespace } = await createTestNamespace();
     connection = await NativeConnection.connect({ address });

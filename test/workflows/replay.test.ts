@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { readdirSync, readFileSync } from 'node:fs';
 import { Worker } from '@temporalio/worker';
-import { bundleWorkflows } from '../../activities/worker-process.ts';
+import { bundleWorkflows } from '../../activities/workflow-bundle.ts';
 import * as workflows from '../../workflows/index.ts';
 import { workflowTypes } from '../../workflows/messages.ts';
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Worker } from '@temporalio/worker';
-import { bundleWorkflows } from '../../activities/worker-process.ts';
+import { bundleWorkflows } from '../../activities/workflow-bundle.ts';
 import type { Activities } from '../../activities/index.ts';
 import { settleAttempt, type DeliveryProgress } from '../../domain/delivery.ts';
 import { defaultRetryConfiguration } from '../../domain/retry.ts';
