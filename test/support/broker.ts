@@ -87,7 +87,8 @@ async function startTemplatedPostgres(dataDir: string): Promise<Postgres> {
 
 async function createDatabase(postgres: Postgres): Promise<{ name: string; databaseUrl: string }> {
   const name = `test_${randomBytes(6).toString('hex')}`;
-  await runStatement(postgres, `create database ${name} template ${template}`);
+  // Without fsync that takes a fifth of the time of a copy through the log.
+  await runStatement(postgres, `create database ${name} template ${template} strategy file_copy`);
   return { name, databaseUrl: urlOf(postgres, name) };
 }
 
