@@ -184,8 +184,8 @@ export function unmute(draft: Draft, due: number): void {
   open(draft, { members: firingMembers(draft), due, reason: 'unmuted', previousId: escalationOf(draft).id });
 }
 
-/** Looks again at everything that a silence holds up. */
-export function reconsiderSilences(draft: Draft): boolean {
+/** Looks again at everything that silences hide. */
+export function reconsiderSilenced(draft: Draft): boolean {
   const { state, facts, at } = draft;
   const cooldownEnd = state.cooldown?.until ?? at;
   let changed = false;
@@ -197,8 +197,7 @@ export function reconsiderSilences(draft: Draft): boolean {
     changed = true;
     return { ...member, mutedUntil };
   });
-  changed = releaseHeld(draft) || changed;
-  return (state.escalation !== null && reconsiderWait(draft)) || changed;
+  return releaseHeld(draft) || changed;
 }
 
 function replace(state: GroupState, member: Member, by: Member): void {

@@ -97,6 +97,22 @@ export function elapse(draft: Draft, { at: due, why }: Timer): void {
   }
 }
 
+/**
+ * Does what the escalation itself has due by now, and tells whether there was anything. Not its hard stop, nor what is due after that: whoever
+ * asks need not hold the locks of the problems that it ends.
+ */
+export function elapseDue(draft: Draft): boolean {
+  for (let hasElapsed = false; ; hasElapsed = true) {
+    const timer = nextTimer(draft);
+    if (timer === null || timer.at > draft.at || isOfOthers(timer)) return hasElapsed;
+    elapse(draft, timer);
+  }
+}
+
+function isOfOthers({ why }: Timer): boolean {
+  return why === 'hard_stop' || why === 'cooldown_end' || why === 'silence_end';
+}
+
 function stopHard(draft: Draft, due: number): void {
   const { status } = escalationOf(draft).phase;
   if (status === 'triggered' || status === 'snoozed') exhaust(draft, due);

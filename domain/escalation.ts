@@ -1,11 +1,11 @@
-import { divert } from './escalation-climb.ts';
+import { divert, reconsiderWait } from './escalation-climb.ts';
 import { beginDraft, note, statusOf, type Draft } from './escalation-draft.ts';
 import type { GroupStep, Outcome } from './escalation-effect.ts';
 import { answerForEnded, obey } from './escalation-commands.ts';
 import type { EscalationFacts, GroupInput } from './escalation-input.ts';
-import { reconsiderSilences, takeArrival, takeResolution } from './escalation-members.ts';
+import { reconsiderSilenced, takeArrival, takeResolution } from './escalation-members.ts';
 import type { GroupState, Plan } from './escalation-state.ts';
-import { elapse, nextTimer } from './escalation-timers.ts';
+import { elapse, elapseDue, nextTimer } from './escalation-timers.ts';
 
 /**
  * What becomes of an escalation group when `input` happens at the instant `at`: the only place that decides. Intake, commands, callbacks and
@@ -55,6 +55,13 @@ function command(draft: Draft, { escalationId, command, by }: Extract<GroupInput
   if (outcome === 'noop') note(draft, 'noop', { reason: command.name });
   else if (outcome !== 'applied') note(draft, 'refused', { reason: outcome.refused });
   return outcome;
+}
+
+/** What is known comes before what was hidden, whichever of the two timers of a silence's end is heard first. */
+function reconsiderSilences(draft: Draft): boolean {
+  const hasGoneOn = draft.state.escalation !== null && reconsiderWait(draft);
+  const hasElapsed = elapseDue(draft);
+  return reconsiderSilenced(draft) || hasElapsed || hasGoneOn;
 }
 
 /** Timers are set for what was planned once, and may come twice: only the plan of now counts. */
