@@ -51,6 +51,8 @@ export interface WorkerProcessOptions {
   log: Logger;
   /** Base of links for people. */
   publicUrl: string;
+  /** Workflows that stay in memory between their tasks, about 1 MB each; with 0 each task replays its workflow from the start. */
+  maxCachedWorkflows?: number;
 }
 
 /** From the stop to giving up what is under way. */
@@ -58,7 +60,8 @@ const sendGraceMs = 20_000;
 const poolSizes = { app: 16, relay: 4, sequencer: 2 } as const;
 
 /** Everything a worker process runs: Temporal workers, relay, audit sequencer, lease. Any number of such processes work side by side. */
-export async function startWorkerProcess({ config, connection, log, publicUrl }: WorkerProcessOptions): Promise<WorkerProcess> {
+export async function startWorkerProcess(options: WorkerProcessOptions): Promise<WorkerProcess> {
+  const { config, connection, log, publicUrl, maxCachedWorkflows = 2_000 } = options;
   const { databaseUrl } = config;
   const workerId = newId(Date.now());
   const orm = await openDatabase({ databaseUrl, role: 'tocsin_app', poolMax: poolSizes.app, applicationName: 'tocsin_worker' });
@@ -121,10 +124,11 @@ export async function startWorkerProcess({ config, connection, log, publicUrl }:
       ...common,
       taskQueue: taskQueues.main,
       workflowBundle: await bundleWorkflows(log),
-      maxConcurrentWorkflowTaskExecutions: 200,
+      // Without a cache the task of another workflow puts out one whose local activity is under way: it is repeated when its time is up.
+      maxConcurrentWorkflowTaskExecutions: maxCachedWorkflows === 0 ? 1 : 200,
       maxConcurrentLocalActivityExecutions: 200,
       maxConcurrentActivityTaskExecutions: 100,
-      maxCachedWorkflows: 2_000,
+      maxCachedWorkflows,
       workflowTaskPollerBehavior: poller,
     }),
     ...channelTypes

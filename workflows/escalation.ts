@@ -1,4 +1,5 @@
 import {
+  ActivityCancellationType,
   allHandlersFinished,
   condition,
   continueAsNew,
@@ -27,8 +28,18 @@ import {
 /** Without limit: while the database is away an escalation waits for it, and the row decides what is due when it is back. */
 const retry = { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '30s' } as const;
 /** In the workflow's own task: a look is one short transaction, and a task of its own would cost Temporal thrice as much. */
-const { stepEscalation } = proxyLocalActivities<Activities>({ startToCloseTimeout: '15s', retry, localRetryThreshold: '2s' });
-const { commandEscalation } = proxyActivities<Activities>({ taskQueue: taskQueues.main, startToCloseTimeout: '15s', retry });
+const { stepEscalation } = proxyLocalActivities<Activities>({
+  startToCloseTimeout: '15s',
+  retry,
+  localRetryThreshold: '2s',
+  cancellationType: ActivityCancellationType.TRY_CANCEL,
+});
+const { commandEscalation } = proxyActivities<Activities>({
+  taskQueue: taskQueues.main,
+  startToCloseTimeout: '15s',
+  retry,
+  cancellationType: ActivityCancellationType.TRY_CANCEL,
+});
 
 /** A history of more wakes than this is begun anew, also when the server does not suggest it yet. */
 const maxWakes = 1_000;
@@ -63,6 +74,8 @@ export async function escalation(input: EscalationInput): Promise<EscalationView
   for (let wakes = 0; ; wakes += 1) {
     for (let request = requests.shift(); request !== undefined; request = requests.shift())
       await commandEscalation({ ...input, ...request });
+    // Whatever was asked for until now is seen with this look, even if no row ever had that version.
+    wantedVersion = 0;
     const step = await stepEscalation(input);
     if (step.kind === 'ended') {
       await condition(allHandlersFinished);

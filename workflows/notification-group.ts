@@ -1,4 +1,5 @@
 import {
+  ActivityCancellationType,
   condition,
   continueAsNew,
   proxyActivities,
@@ -15,6 +16,7 @@ const { stepNotificationGroup } = proxyActivities<Activities>({
   taskQueue: taskQueues.main,
   startToCloseTimeout: '15s',
   retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '30s' },
+  cancellationType: ActivityCancellationType.TRY_CANCEL,
 });
 
 /** A history of more wakes than this is begun anew, also when the server does not suggest it yet. */
@@ -28,6 +30,8 @@ export async function notificationGroup(input: NotificationGroupInput): Promise<
     wantedVersion = Math.max(wantedVersion, version);
   });
   for (let wakes = 0; ; wakes += 1) {
+    // Whatever was asked for until now is seen with this look, even if no row ever had that version.
+    wantedVersion = 0;
     const step = await stepNotificationGroup(input);
     if (step.kind === 'ended') return;
     if (step.dueAt !== shownDueAt) {

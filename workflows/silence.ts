@@ -1,4 +1,5 @@
 import {
+  ActivityCancellationType,
   condition,
   continueAsNew,
   proxyActivities,
@@ -15,6 +16,7 @@ const { advanceSilence } = proxyActivities<Activities>({
   taskQueue: taskQueues.main,
   startToCloseTimeout: '5m',
   retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '30s' },
+  cancellationType: ActivityCancellationType.TRY_CANCEL,
 });
 
 /** A history of more wakes than this is begun anew, also when the server does not suggest it yet. */

@@ -70,10 +70,12 @@ export const ended = ({ status }: Json): boolean => ['delivered', 'failed', 'can
 export interface InstanceOptions {
   /** Default: a namespace of its own on the run's server. */
   readonly temporal?: TestNamespace;
+  /** As of a worker process. */
+  readonly maxCachedWorkflows?: number;
 }
 
 /** @param env settings over the short durations */
-export async function startInstance(env: Environment = {}, { temporal }: InstanceOptions = {}): Promise<Instance> {
+export async function startInstance(env: Environment = {}, { temporal, ...ofWorker }: InstanceOptions = {}): Promise<Instance> {
   const { address, namespace } = temporal ?? (await createTestNamespace());
   const key = randomBytes(32);
   const late: { worker?: WorkerProcess } = {};
@@ -110,7 +112,7 @@ export async function startInstance(env: Environment = {}, { temporal }: Instanc
   });
   installRuntime(log);
   const connection = await NativeConnection.connect({ address });
-  const worker = await startWorkerProcess({ config, connection, log, publicUrl: api.url });
+  const worker = await startWorkerProcess({ config, connection, log, publicUrl: api.url, ...ofWorker });
   late.worker = worker;
   const organization = await api.buildOrganization('Ours');
   const receiver = await startHttpReceiver();

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { parseWireId } from '../../domain/id.ts';
+import { changed, plan } from '../../workflows/messages.ts';
 import { startInstance, waitFor, type Instance } from '../scenarios/instance.ts';
 import { withTemporal } from '../support/servers.ts';
 import { closedHistory } from './history.ts';
@@ -114,6 +115,28 @@ describeWithTemporal('in Temporal', () => {
     const delivered = await tocsin.delivery(event, undefined, 40_000);
     expect(delivered).toMatchObject({ status: 'delivered', totalAttempts: 2 });
     expect(delivered['workflowId']).toBe(waiting['workflowId'].replace(/\.1$/, '.2'));
+  });
+
+  test('a signal with a version that no row ever had costs an escalation one look, and does not make it deaf', async () => {
+    const { id } = await tocsin.hook({ types: ['job.completed'] });
+    const tiers = [{ targets: [{ kind: 'webhook', id }], timeout: 'PT10M' }];
+    await tocsin.call('POST', '/escalation-policies', { name: 'signals', trigger: { types: ['policy.violation.detect'] }, tiers });
+    await tocsin.post({ type: 'policy.violation.detect' });
+    const { data } = await tocsin.get('/escalations?limit=1');
+    const handle = tocsin.client.workflow.getHandle(data[0].workflowId as string);
+    const looks = async () => {
+      const { events } = await handle.fetchHistory();
+      return events!.filter(({ markerRecordedEventAttributes: marker }) => marker).length;
+    };
+    const waits = async (count: number) => waitFor(looks, (made) => made === count, { what: `look ${count}` });
+    await waits(1);
+    await handle.signal(changed, { version: 99 });
+    await waits(2);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(await looks()).toBe(2);
+    await tocsin.call('POST', `/escalations/${data[0].id}/acknowledge`, {});
+    await waits(3);
+    expect(await handle.query(plan)).toMatchObject({ state: 'acknowledged' });
   });
 
   test('what piles up for a destination shares a run, which costs what one delivery costs', async () => {
