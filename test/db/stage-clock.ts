@@ -20,9 +20,10 @@ const timers = ['setInterval', 'clearInterval', 'setTimeout', 'clearTimeout'] as
 
 /**
  * Takes `Date` over. Simulations happen in some week, and here in the last one that is over: the audit log takes nothing that is yet to come.
+ * @param lastsMs the longest of them
  */
-export function startStageClock(origin: number): StageClock {
-  const shift = Math.floor((Date.now() - 2 * day - origin) / (7 * day)) * 7 * day;
+export function startStageClock(origin: number, lastsMs = 2 * day): StageClock {
+  const shift = Math.floor((Date.now() - lastsMs - origin) / (7 * day)) * 7 * day;
   jest.useFakeTimers({ now: origin + shift, doNotFake: [...real, ...timers] });
   return {
     origin,
