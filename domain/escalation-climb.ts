@@ -183,6 +183,8 @@ function stepAfterRound({ repeats, roundStartedAt }: Escalation, { repeat }: Esc
 export function exhaust(draft: Draft, due: number): void {
   const escalation = escalationOf(draft);
   enter(draft, { status: 'exhausted', since: countFrom(draft, due) });
+  // Also when nobody could be reached: what somebody sets going after that is no beginning.
+  escalation.restartedAt ??= escalation.t0;
   note(draft, 'exhausted');
   correct(draft, 'exhausted', null);
   const { id: escalationId, round, tier } = escalation;

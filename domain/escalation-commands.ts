@@ -179,5 +179,5 @@ function rebasedStep(draft: Draft, next: NextStep): NextStep {
   }
   // Nothing fired yet in this round: it waits for its start, or for what the new version may not ask for.
   if (next.kind !== 'tier' || next.wait === null) return next;
-  return { ...next, at: draft.at, wait: null };
+  return { ...next, tier: Math.min(next.tier, policyOf(draft).tiers.length), at: draft.at, wait: null };
 }

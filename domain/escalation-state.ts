@@ -32,7 +32,7 @@ export interface Escalation {
   t0: number;
   /** The hard stop is this plus the policy's length of it: T0, moved by what suspends it. */
   hardStopFrom: number;
-  /** Null: this is the first climb. */
+  /** When it last began anew, or T0 once it was exhausted; null: the first climb goes on. */
   restartedAt: number | null;
   /** From 1. */
   round: number;

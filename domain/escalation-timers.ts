@@ -20,14 +20,17 @@ export function nextTimer(draft: Draft): Timer | null {
   return timers(draft).reduce<Timer | null>((first, timer) => (first === null || timer.at < first.at ? timer : first), null);
 }
 
-/** Of equal instants the first listed counts: the hard stop outranks all, and what was hidden comes after what was known. */
+/**
+ * Of equal instants the first listed counts: the hard stop outranks all, and what was hidden comes after what was known. A
+ * silence may have hidden that what a cooldown hides became worse: that is told first, or it would be told twice.
+ */
 function timers(draft: Draft): Timer[] {
   const { escalation, members, held } = draft.state;
   const muted = members.flatMap(({ firing, mutedUntil }) => (firing && mutedUntil !== null ? [mutedUntil] : []));
   return [
     ...(escalation === null ? [] : phaseTimers(draft, escalation.phase)),
-    ...(muted.length > 0 ? [{ at: Math.min(...muted), why: 'cooldown_end' } as const] : []),
     ...(held.length > 0 ? [{ at: Math.min(...held.map(({ until }) => until)), why: 'silence_end' } as const] : []),
+    ...(muted.length > 0 ? [{ at: Math.min(...muted), why: 'cooldown_end' } as const] : []),
   ];
 }
 

@@ -8,8 +8,13 @@ import { openStage, type Stage } from './escalation-stage.ts';
 
 /**
  * Random policies, events, commands, edits, silences and failing pages, played on the whole system but for Temporal and the way out, against
- * the model: the same messages, states and refusals, to the millisecond. Everything comes over the public API but that pages fail, which is
- * written as the outcome of an attempt would be. Commands are those of REST: other ways to acknowledge have tests of their own.
+ * the model: the same messages, states and refusals, to the millisecond. Each simulation is played in a manner of its own, among those that
+ * come to the same: events one by one, in batches or from Alertmanager; commands over the API, by events or through Temporal; silences known
+ * long before, changed or cancelled; requests and looks repeated; what is due at one instant in any order. Some events are explained before
+ * they are posted, and decided as that said.
+ *
+ * That pages fail is written to their deliveries, as the outcome of an attempt would be. Nothing comes late, and a group has one policy;
+ * links, chat and providers have tests of their own.
  *
  * Some simulations are the same every time, one is new. `TOCSIN_TEST_RUNS` says how many new ones; with `TOCSIN_TEST_SEED` they are those
  * that begin there, and the others are left out.

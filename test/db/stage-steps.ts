@@ -93,18 +93,73 @@ export function createTeller({ database, clock, work }: Deps): Teller {
       if (status !== 200) throw new Error(text);
     },
     async postEvents(world, steps, choose) {
-      const { at } = steps[0]!;
-      const events = steps.map(eventOf);
-      const isBatch = choose(`batch ${at}`, false, true);
-      for (const one of isBatch ? [{ events }] : events) {
-        const isRepeated = choose(`repeated ${at} ${JSON.stringify(one)}`, false, true);
-        const { status, text, body } = await post(world, isBatch ? '/events/batch' : '/events', { body: one }, isRepeated);
-        const results: Array<{ error?: object }> = isBatch ? body['data'] : [];
-        if (status !== 202 || results.some(({ error }) => error !== undefined)) throw new Error(text);
+      if (choose('alerts come by', 'events', 'alertmanager') === 'events') return postOwn(world, steps, choose);
+      for (const some of runsOf(steps)) {
+        if (isAlert(some[0]!)) await postAlerts(world, some.filter(isAlert), choose);
+        else await postOwn(world, some, choose);
       }
     },
     giveCommand,
   };
+}
+
+/** Events as Tocsin has them. */
+async function postOwn(world: World, steps: readonly EventStep[], choose: Choose): Promise<void> {
+  const { at } = steps[0]!;
+  const events = steps.map(eventOf);
+  if (choose(`batch ${at}`, false, true)) {
+    const { status, text, body } = await post(world, '/events/batch', { body: { events } }, choose(`repeated ${at}`, false, true));
+    const results: Array<{ error?: object }> = body['data'];
+    if (status !== 202 || results.some(({ error }) => error !== undefined)) throw new Error(text);
+    return;
+  }
+  for (const [index, event] of events.entries()) {
+    const isExplained = choose(`explained ${at} ${index}`, false, false, true);
+    const explained = isExplained ? await world.call('POST', '/events/explain', { body: event }) : undefined;
+    const { status, text, body } = await post(world, '/events', { body: event }, choose(`repeated ${at} ${index}`, false, true));
+    if (status !== 202) throw new Error(text);
+    if (explained !== undefined && JSON.stringify(decisionsOf(explained.body)) !== JSON.stringify(decisionsOf(body)))
+      throw new Error(`Explained ${explained.text}, and decided ${text}`);
+  }
+}
+
+/** What both an explanation and an answer tell. */
+function decisionsOf(body: TestAnswer['body']): object[] {
+  const decisions: Array<{ target: object; verdict: string; reason: string }> = body['decisions'];
+  return decisions.map(({ target, verdict, reason }) => ({ target, verdict, reason }));
+}
+
+/** Alerts as Alertmanager tells of them, all at once or one by one; it says again what it is not sure of. */
+async function postAlerts(world: World, steps: readonly AlertStep[], choose: Choose): Promise<void> {
+  const { at } = steps[0]!;
+  const alerts = steps.map((step) => ({
+    status: step.kind === 'problem' ? 'firing' : 'resolved',
+    fingerprint: step.key,
+    labels: { key: step.key, ...(step.kind === 'problem' ? { severity: step.severity } : {}) },
+  }));
+  for (const some of choose(`batch ${at}`, false, true) ? [alerts] : alerts.map((alert) => [alert])) {
+    const isRepeated = some.length === 1 && choose(`repeated ${at} ${JSON.stringify(some)}`, false, true);
+    for (let times = isRepeated ? 2 : 1; times > 0; times -= 1) {
+      const { status, text } = await world.call('POST', '/intake/alertmanager', { body: { version: '4', alerts: some } });
+      if (status !== 200) throw new Error(text);
+    }
+  }
+}
+
+type AlertStep = Exclude<EventStep, { kind: 'occurrence' }>;
+function isAlert(step: EventStep): step is AlertStep {
+  return step.kind !== 'occurrence';
+}
+
+/** In their order, alerts and others apart. */
+function runsOf(steps: readonly EventStep[]): EventStep[][] {
+  const runs: EventStep[][] = [];
+  for (const step of steps) {
+    const last = runs.at(-1);
+    if (last !== undefined && isAlert(last[0]!) === isAlert(step)) last.push(step);
+    else runs.push([step]);
+  }
+  return runs;
 }
 
 function eventOf(step: EventStep): object {

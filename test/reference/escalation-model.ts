@@ -33,7 +33,7 @@ export function modelEscalations({ policies, calendars, reach, failures, script,
   const outcome: SimulationOutcome = { messages: [], states: [], refusals: [] };
   const versions = [...policies];
   const latest = (id: string): EscalationPolicy => versions.findLast((version) => version.id === id)!;
-  const problems: Problem[] = [];
+  let problems: Problem[] = [];
   let now = -Infinity;
   let cooldownEnd = -Infinity;
 
@@ -45,10 +45,14 @@ export function modelEscalations({ policies, calendars, reach, failures, script,
   /** The round that began last, and the tier that fired last in it; 0: none yet. */
   let [round, tier, repeats, roundStart] = [1, 0, 0, 0];
   let [firedAt, failsAt] = [0, Infinity];
+  /** The tier that comes next, from 0. */
+  let pending = 0;
   /** The hard stop is counted from T0, later by what was waited for silences, or from the exhaustion. `isBegun`: T0 is settled. */
   let [countedFrom, exhaustedAt, isBegun] = [0, 0, false];
   /** Why a due tier does not fire. */
   let waitsFor: 'hours' | 'silence' | undefined;
+  /** While an event is heard: the others of the instant come before what it makes due. */
+  let hears = false;
   let acknowledger = '';
   let [program, wake] = [rest(), Infinity];
 
@@ -115,6 +119,7 @@ export function modelEscalations({ policies, calendars, reach, failures, script,
   function* climb(index: number, due: number, askedAt = -Infinity): Program {
     for (;;) {
       for (; index < policy.tiers.length; index += 1) {
+        pending = index;
         for (const until of reached(due)) {
           askedAt = -Infinity;
           if (!isBegun && waitsFor === 'hours') countedFrom = until;
@@ -123,7 +128,7 @@ export function modelEscalations({ policies, calendars, reach, failures, script,
         if (tier === 0) roundStart = now;
         due = fire(index);
       }
-      while (now < due) yield due;
+      while (now < due || (hears && tier > 0)) yield due;
       if (askedAt !== now) {
         if (tier === 0 || policy.repeat === null || repeats >= (policy.repeat.max ?? Infinity)) return exhaust();
         due = Math.max(now, roundStart + policy.repeat.everyMs);
@@ -146,8 +151,8 @@ export function modelEscalations({ policies, calendars, reach, failures, script,
   function* rest(): Program {}
 
   function open(wait: number, problem?: Problem): void {
-    const firing = new Set([...members.filter(isFiring).map((member) => member.problem), ...(problem ? [problem] : [])]);
-    members = [...firing].map((each) => ({ problem: each, severity: each.severity, hidden: false }));
+    members = members.filter((member) => isFiring(member) && member.problem !== problem).map((member) => ({ ...member, hidden: false }));
+    if (problem !== undefined) members.push({ problem, severity: problem.severity, hidden: false });
     own = policy = latest(policies[0]!.id);
     [round, tier, repeats, roundStart, countedFrom] = [1, 0, 0, now + wait, now + wait];
     [cooldownEnd, isBegun] = [-Infinity, false];
@@ -190,13 +195,16 @@ export function modelEscalations({ policies, calendars, reach, failures, script,
   /** Brings a problem that is not silenced to the escalation, or opens one. */
   function route(problem: Problem, wait: number): void {
     const isRaised = members.every(({ severity }) => worse(problem.severity, severity));
-    if (state === 'resolved' && (isRaised || now >= cooldownEnd)) return open(wait, problem);
     const member = members.find((each) => each.problem === problem);
+    if (state === 'resolved' && (isRaised || (member === undefined && now >= cooldownEnd))) return open(wait, problem);
     if (member !== undefined) member.severity = problem.severity;
     else members.push({ problem, severity: problem.severity, hidden: now < cooldownEnd });
     const isNew = member === undefined;
-    if (state === 'triggered' && waitsFor !== undefined) run();
-    else if (state === 'acknowledged' && (isRaised || (isNew && now >= cooldownEnd))) restart();
+    if (state === 'triggered' && waitsFor !== undefined) {
+      hears = true;
+      run();
+      hears = false;
+    } else if (state === 'acknowledged' && (isRaised || (isNew && now >= cooldownEnd))) restart();
     else if (state === 'snoozed' && isRaised) restart();
     else if (state === 'exhausted' && (isRaised || isNew)) restart();
   }
@@ -223,6 +231,7 @@ export function modelEscalations({ policies, calendars, reach, failures, script,
         if (asked.expected.round !== round || asked.expected.tier !== tier) return 'tier_mismatch';
         if (asked.toTier !== undefined && asked.toTier > policy.tiers.length) return 'unknown_tier';
         endCooldown();
+        if (tier === 0) roundStart = now;
         if (state === 'exhausted') restart(asked.toTier);
         else enter('triggered', climb((asked.toTier ?? tier + 1) - 1, now, now));
         break;
@@ -242,7 +251,8 @@ export function modelEscalations({ policies, calendars, reach, failures, script,
         if (state === 'triggered') {
           const timesOut = firedAt + policy.tiers[Math.max(tier, 1) - 1]!.timeoutMs;
           const due = tier === 0 ? roundStart : failsAt >= now ? Math.min(failsAt, timesOut) : timesOut;
-          [program, wake, waitsFor] = [climb(tier, Math.max(now, due)), now, undefined];
+          const next = tier === 0 ? Math.min(pending, policy.tiers.length - 1) : tier;
+          [program, wake, waitsFor] = [climb(next, Math.max(now, due)), now, undefined];
         }
       }
     }
@@ -267,7 +277,8 @@ export function modelEscalations({ policies, calendars, reach, failures, script,
     if (known !== undefined && !worse(step.severity, known.severity)) return;
     const problem = known ?? { key: step.key, severity: step.severity, open: true, occurrence };
     problem.severity = step.severity;
-    if (known === undefined) problems.push(problem);
+    // in the order in which they were told last
+    problems = [...problems.filter((other) => other !== known), problem];
     const isUnmuted = known !== undefined && silences.some(({ keys, endsAt }) => endsAt === now && keys.includes(problem.key));
     if (silenceEnds(problem).length === 0) route(problem, isUnmuted ? 0 : latest(policies[0]!.id).groupWaitMs);
   }

@@ -131,7 +131,7 @@ function randomPolicy(dice: Dice, id: string): EscalationPolicy {
     ownerUserId: null,
     trigger: { types: [], categories: [], projectIds: [], minSeverity: 'info', matchers: [] },
     // the same of all events: they are one group
-    groupBy: ['source'],
+    groupBy: ['projectId'],
     groupWaitMs: dice.pick(0, 0, 5, 10) * minute,
     tiers: randomTiers(dice),
     calendarId: dice.pick(...calendars.keys()),

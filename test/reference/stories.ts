@@ -244,6 +244,15 @@ export const stories: Readonly<Record<string, readonly Story[]>> = {
       { silences: [silence(5, 40, 'B')] },
     ],
     [
+      'what became worse in it, hidden by a cooldown before, is told once',
+      'u1@395 f@440',
+      [problem(395), ack(396), resolved(397), problem(400, 'B', 'low'), problem(430, 'B', 'medium'), resolved(441, 'B')],
+      {
+        policy: { calendarId: 'hours', tiers: [tier('u1', { when: 'closed' })], repeat: null },
+        silences: [silence(425, 440, 'B')],
+      },
+    ],
+    [
       'the hard stop does not come meanwhile',
       'u1@0 u2@100 u3@110 f@150',
       [problem(0)],
@@ -263,6 +272,24 @@ export const stories: Readonly<Record<string, readonly Story[]>> = {
     ['after exhaustion a new problem restarts', 'u1@0 f@10 u1@12', [problem(0), problem(12, 'B'), ack(13)], single],
     ['exhausted for a hard stop its problems close', 'u1@0 f@10 u1@71', [problem(0), problem(69), problem(71), ack(72)], single],
     ['acknowledged past the hard stop its problems close', 'u1@0 u1@61', [problem(0), ack(5), problem(59), problem(61), ack(62)], single],
+    [
+      'exhausted before anybody was reached, the hard stop counts from then',
+      'u1@420 u1@485',
+      [problem(0), ack(419), escalate(420, 1, 0), ack(425), problem(485), ack(486)],
+      { policy: { calendarId: 'hours', tiers: [tier('u1', { when: 'open' })], repeat: null, fallback: [], hardStopMs: ms(480) } },
+    ],
+    [
+      'a tier that is asked for and waits is the last one, when a rebase leaves none such',
+      'u1@6',
+      [
+        problem(0, 'A', 'medium'),
+        command(1, { name: 'escalate', expected: { round: 1, tier: 0 }, toTier: 3 }),
+        { at: at(5), kind: 'policy_changed', policy: { ...p, version: 2, tiers: [tier('u1')] } },
+        command(6, { name: 'rebase', policyVersion: 2 }),
+        ack(7),
+      ],
+      { policy: medium },
+    ],
     ['an occurrence is closed by commands only', 'u1@0 f@10', [occurrence(0), resolved(5)], single],
     [
       'escalating past the last tier begins an uncounted round',
