@@ -109,13 +109,15 @@ function simulateGroup({ policies, calendars, reach, failures, silences }: Simul
   const [own] = policies;
   if (own === undefined) throw new Error('A simulation needs a policy.');
   const versions = [...policies];
+  /** Keys of the script, by what they are in the group: there each is one of its own. */
+  const occurrences = new Map<string, string>();
   let escalations = 0;
   let shown = '';
   const group = createSimulatedGroup(own.id, {
     policy: (id, version) => versions.findLast((policy) => policy.id === id && (version === null || policy.version === version)),
     calendar: (id) => calendars.get(id),
     recipients: reach,
-    silencedUntil: (key, at) => silencedUntil(silences, key, at),
+    silencedUntil: (key, at) => silencedUntil(silences, occurrences.get(key) ?? key, at),
     rejectedAfterMs: ({ id }) => failures.get(id)?.rejectedAfterMs ?? Infinity,
     newEscalationId: () => `escalation-${(escalations += 1)}`,
   });
@@ -160,11 +162,20 @@ function simulateGroup({ policies, calendars, reach, failures, silences }: Simul
     outcome.states.push({ at, state: status });
   };
 
+  const rename = (step: Extract<ScriptStep, { kind: 'occurrence' }>) => {
+    const key = `${step.key} ${occurrences.size + 1}`;
+    occurrences.set(key, step.key);
+    return { ...step, key };
+  };
+
   return {
     follow(step: ScriptStep): Outcome {
-      if (step.kind !== 'policy_changed') return record(group.apply(toInput(step, group.state().escalation?.id ?? ''), step.at));
-      versions.push(step.policy);
-      return 'applied';
+      if (step.kind === 'policy_changed') {
+        versions.push(step.policy);
+        return 'applied';
+      }
+      const input = toInput(step.kind === 'occurrence' ? rename(step) : step, group.state().escalation?.id ?? '');
+      return record(group.apply(input, step.at));
     },
     /** Does what comes by itself up to and including an instant: pages that fail, then timers. */
     runUntil(limit: number): void {

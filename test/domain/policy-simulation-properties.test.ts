@@ -112,9 +112,9 @@ function planOf({ script, failures, until }: RandomSimulation): SimulationPlan {
   return { startAt: start, horizonMs: until - start, events, actors, rejections };
 }
 
-/** A plan has no edits of the policy, and every occurrence of it is one of its own. */
+/** A plan has no edits of the policy. */
 function isPlannable({ script }: RandomSimulation): boolean {
-  return script.every(({ kind }) => kind !== 'policy_changed') && script.filter(({ kind }) => kind === 'occurrence').length <= 1;
+  return script.every(({ kind }) => kind !== 'policy_changed');
 }
 
 test('a policy simulated with events and people sends what its reducer sends to one group, whatever happens', () => {

@@ -12,8 +12,8 @@ import type {
 
 /** What an escalation does by itself in one state, told from beginning to end. It yields the instant it waits for and may be woken sooner. */
 type Program = Generator<number, void>;
-/** An occurrence is a problem that no resolve event closes. */
-type Problem = { key: string; severity: Severity; open: boolean; occurrence: boolean };
+/** An occurrence is a problem that no resolve event closes. `kept`: a silence keeps back what there is to tell of it. */
+type Problem = { key: string; severity: Severity; open: boolean; occurrence: boolean; kept: boolean };
 /** `severity` is what the escalation was told of it; `hidden`: a cooldown attached it, and nobody acknowledged since. */
 type Member = { problem: Problem; severity: Severity; hidden: boolean };
 
@@ -275,12 +275,13 @@ export function modelEscalations({ policies, calendars, reach, failures, script,
       return;
     }
     if (known !== undefined && !worse(step.severity, known.severity)) return;
-    const problem = known ?? { key: step.key, severity: step.severity, open: true, occurrence };
+    const problem = known ?? { key: step.key, severity: step.severity, open: true, occurrence, kept: false };
     problem.severity = step.severity;
     // in the order in which they were told last
     problems = [...problems.filter((other) => other !== known), problem];
-    const isUnmuted = known !== undefined && silences.some(({ keys, endsAt }) => endsAt === now && keys.includes(problem.key));
-    if (silenceEnds(problem).length === 0) route(problem, isUnmuted ? 0 : latest(policies[0]!.id).groupWaitMs);
+    const wait = problem.kept ? 0 : latest(policies[0]!.id).groupWaitMs;
+    problem.kept = silenceEnds(problem).length > 0;
+    if (!problem.kept) route(problem, wait);
   }
 
   function stop(): void {
@@ -296,6 +297,7 @@ export function modelEscalations({ policies, calendars, reach, failures, script,
     const ended = silences.filter(({ endsAt }) => endsAt === now).flatMap(({ keys }) => keys);
     const unmuted = problems.filter((problem) => problem.open && ended.includes(problem.key) && silenceEnds(problem).length === 0);
     for (const problem of unmuted.toSorted((a, b) => severities.indexOf(a.severity) - severities.indexOf(b.severity))) {
+      problem.kept = false;
       if (!problem.occurrence) route(problem, 0);
     }
     // what a cooldown hid is told when it is over, and no silence mutes it
