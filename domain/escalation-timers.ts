@@ -101,24 +101,29 @@ export function elapse(draft: Draft, { at: due, why }: Timer): void {
 }
 
 /**
- * Does what the escalation itself has due by now, and tells whether there was anything. Not its hard stop, nor what is due after that: whoever
- * asks need not hold the locks of the problems that it ends.
+ * Does what the escalation itself has due by now, and tells whether there was anything. Not a hard stop that resolves it, nor what is due
+ * after that: whoever asks need not hold the locks of the problems that it ends.
  */
 export function elapseDue(draft: Draft): boolean {
   for (let hasElapsed = false; ; hasElapsed = true) {
     const timer = nextTimer(draft);
-    if (timer === null || timer.at > draft.at || isOfOthers(timer)) return hasElapsed;
+    if (timer === null || timer.at > draft.at || !isOwn(draft, timer)) return hasElapsed;
     elapse(draft, timer);
   }
 }
 
-function isOfOthers({ why }: Timer): boolean {
-  return why === 'hard_stop' || why === 'cooldown_end' || why === 'silence_end';
+function isOwn(draft: Draft, { why }: Timer): boolean {
+  if (why === 'hard_stop') return exhaustsAtHardStop(draft);
+  return why !== 'cooldown_end' && why !== 'silence_end';
+}
+
+function exhaustsAtHardStop(draft: Draft): boolean {
+  const { status } = escalationOf(draft).phase;
+  return status === 'triggered' || status === 'snoozed';
 }
 
 function stopHard(draft: Draft, due: number): void {
-  const { status } = escalationOf(draft).phase;
-  if (status === 'triggered' || status === 'snoozed') exhaust(draft, due);
+  if (exhaustsAtHardStop(draft)) exhaust(draft, due);
   else resolve(draft, 'expired');
 }
 

@@ -59,9 +59,10 @@ function command(draft: Draft, { escalationId, command, by }: Extract<GroupInput
 
 /** What is known comes before what was hidden, whichever of the two timers of a silence's end is heard first. */
 function reconsiderSilences(draft: Draft): boolean {
+  const wasDue = elapseDue(draft);
   const hasGoneOn = draft.state.escalation !== null && reconsiderWait(draft);
-  const hasElapsed = elapseDue(draft);
-  return reconsiderSilenced(draft) || hasElapsed || hasGoneOn;
+  const isDue = elapseDue(draft);
+  return reconsiderSilenced(draft) || wasDue || hasGoneOn || isDue;
 }
 
 /** Timers are set for what was planned once, and may come twice: only the plan of now counts. */

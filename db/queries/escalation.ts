@@ -139,6 +139,12 @@ export function retireEscalations(organizationId: string, ids: readonly string[]
     where org_id = ${organizationId} and id = any(${ids}::uuid[]) and due_at is not null`;
 }
 
+/** What these held is their group's newer escalation's, or nobody's: to be executed after `saveMembers`. */
+export function releaseMembers(organizationId: string, escalationIds: readonly string[]): RawBuilder<unknown> {
+  return sql`update escalation_member set firing = false
+    where org_id = ${organizationId} and escalation_id = any(${escalationIds}::uuid[]) and firing`;
+}
+
 export function saveMembers(organizationId: string, members: readonly MemberRecord[], at: number): RawBuilder<unknown> {
   const column = <T>(value: (one: MemberRecord) => T): T[] => members.map(value);
   return sql`

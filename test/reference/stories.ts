@@ -169,6 +169,11 @@ export const stories: Readonly<Record<string, readonly Story[]>> = {
   ],
   'cooldown of 30 minutes': [
     ['a problem still open at its end pages', 'u1@0 u1@35', [...bothResolved, problem(25), ack(36)]],
+    [
+      'what it hid is closed with the escalation that tells of it',
+      'u1@0 u1@35 u1@37',
+      [...bothResolved, problem(25), command(36, { name: 'resolve' }), problem(37), ack(38)],
+    ],
     ['a higher severity pages at once', 'u1@0 u1@25', [...bothResolved, problem(25, 'A', 'critical'), ack(26)]],
     ['as high as the highest is not higher', 'u1@0', [...bothResolved, problem(25), resolved(30)]],
     ['a raise in it pages at once', 'u1@0 u1@26', [...bothResolved, problem(25), problem(26, 'A', 'critical'), ack(27)]],
