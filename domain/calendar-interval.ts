@@ -20,7 +20,7 @@ export interface IntervalRule {
 /** Items of one field. People read calendars, and every step of an escalation evaluates them. */
 const itemsMost = 100;
 
-const weekdayNames = ['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'];
+export const weekdayNames: readonly string[] = ['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'];
 const monthNames = [
   'january',
   'february',
