@@ -124,8 +124,9 @@ export async function startWorkerProcess(options: WorkerProcessOptions): Promise
       ...common,
       taskQueue: taskQueues.main,
       workflowBundle: await bundleWorkflows(log),
-      // Without a cache the task of another workflow puts out one whose local activity is under way: it is repeated when its time is up.
-      maxConcurrentWorkflowTaskExecutions: maxCachedWorkflows === 0 ? 1 : 200,
+      // What a worker has taken and does not finish within the task's four seconds is done again, so with too many an overload only grows:
+      // better that tasks wait in their queue. Without a cache the task of another workflow puts out one whose local activity is under way.
+      maxConcurrentWorkflowTaskExecutions: maxCachedWorkflows === 0 ? 1 : 100,
       maxConcurrentLocalActivityExecutions: 200,
       maxConcurrentActivityTaskExecutions: 100,
       maxCachedWorkflows,

@@ -2,19 +2,22 @@
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach } from '@jest/globals';
+import { afterAll, afterEach } from '@jest/globals';
 
-const directories: string[] = [];
+const directories: Record<'test' | 'file', string[]> = { test: [], file: [] };
 
-afterEach(() => {
-  for (const directory of directories.splice(0)) rmSync(directory, { recursive: true, force: true });
-});
+afterEach(() => remove('test'));
+afterAll(() => remove('file'));
 
-/** A directory for one test, which PostgreSQL's user can pass through when the test runs as root. */
-export function makeScratch(): string {
+function remove(life: keyof typeof directories): void {
+  for (const directory of directories[life].splice(0)) rmSync(directory, { recursive: true, force: true });
+}
+
+/** A directory for one test, or for the rest of its file, which PostgreSQL's user can pass through when the test runs as root. */
+export function makeScratch(life: keyof typeof directories = 'test'): string {
   const directory = mkdtempSync(join(tmpdir(), 'tocsin-embedded-'));
   chmodSync(directory, 0o711);
-  directories.push(directory);
+  directories[life].push(directory);
   return directory;
 }
 
