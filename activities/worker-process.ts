@@ -130,6 +130,8 @@ export async function startWorkerProcess(options: WorkerProcessOptions): Promise
       maxConcurrentLocalActivityExecutions: 200,
       maxConcurrentActivityTaskExecutions: 100,
       maxCachedWorkflows,
+      // What was meant for the memory of a worker that died waits for so long before another may take it: a page would be as late.
+      stickyQueueScheduleToStartTimeout: '4s',
       workflowTaskPollerBehavior: poller,
     }),
     ...channelTypes
