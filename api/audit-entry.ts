@@ -86,6 +86,8 @@ const kindOfType: Readonly<Record<string, IdKind>> = {
   policy_test: 'policy_test',
   escalation: 'escalation',
   contact_method: 'contact_method',
+  // they have no id but their owner's
+  preference: 'user',
   integration: 'integration',
   webhook: 'webhook',
   channel: 'channel',

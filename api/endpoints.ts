@@ -26,6 +26,7 @@ import { onCallEndpoints } from './on-call.ts';
 import { organizationEndpoints } from './organization.ts';
 import { policySimulationEndpoints } from './policy-simulations.ts';
 import { policyTestEndpoints } from './policy-tests.ts';
+import { preferenceEndpoints } from './preferences.ts';
 import { projectEndpoints } from './projects.ts';
 import { ruleEndpoints } from './rules.ts';
 import { scheduleOverrideEndpoints } from './schedule-overrides.ts';
@@ -68,6 +69,7 @@ export const endpoints: readonly Endpoint[] = [
   ...onCallEndpoints,
   ...contactMethodEndpoints,
   ...contactCodeEndpoints,
+  ...preferenceEndpoints,
   ...integrationEndpoints,
   ...auditLogEndpoints,
   ...organizationEndpoints,

@@ -10,7 +10,8 @@ import type { Principal } from './authorization.ts';
 import type { Dependencies } from './dependencies.ts';
 import { valuesAt } from './validation.ts';
 
-const unknown = { code: 'unknown_event_type', detail: 'is neither a known event type nor a pattern that matches one' } as const;
+/** What is wrong with a name that no type has. */
+export const unknownType = { code: 'unknown_event_type', detail: 'is neither a known event type nor a pattern that matches one' } as const;
 
 /**
  * An exact event type (built-in aliases become the canonical name), `alert.*` or `*`. Whether there is such a type is asked by
@@ -21,7 +22,7 @@ export const eventPattern = z
   .max(100)
   .transform((text, context) => {
     if (isPatternSyntax(text)) return findEventType(text)?.type ?? text;
-    context.addIssue({ code: 'custom', message: unknown.detail, params: { code: unknown.code } });
+    context.addIssue({ code: 'custom', message: unknownType.detail, params: { code: unknownType.code } });
     return z.NEVER;
   })
   .meta({ example: 'deployment.failed' });
@@ -37,7 +38,7 @@ export function inspectPatterns(place: string) {
     if (asked.length === 0) return [];
     const unknownIn = (types: EventTypes) => asked.filter(({ pattern }) => !canMatch(pattern, types));
     if (unknownIn(await intake.types(organizationId)).length === 0) return [];
-    return unknownIn(await intake.currentTypes(organizationId)).map(({ pointer }) => ({ pointer, ...unknown }));
+    return unknownIn(await intake.currentTypes(organizationId)).map(({ pointer }) => ({ pointer, ...unknownType }));
   };
 }
 

@@ -4,6 +4,7 @@ import { OrganizationEntity } from '../db/entities/organization.ts';
 import { RuleEntity } from '../db/entities/rule.ts';
 import { WebhookEntity } from '../db/entities/webhook.ts';
 import { findCustomEventTypes } from '../db/queries/custom-event-types.ts';
+import { findPreferringOwners } from '../db/queries/preferences.ts';
 import { eventTypes } from '../domain/event-type.ts';
 import { matchesEventType } from '../domain/rule.ts';
 import { isEventTypePattern } from '../domain/webhook.ts';
@@ -21,6 +22,8 @@ export async function findTypeUsers(em: EntityManager, organizationId: string, t
     if (patterns.some(needs)) users.push({ kind: 'webhook', id, name });
   for (const { id, name, definition } of await em.find(EscalationPolicyEntity, where))
     if (definition.trigger?.types.some(needs) === true) users.push({ kind: 'escalation_policy', id, name });
+  for (const { ownerKind, ownerId, name } of await findPreferringOwners(em, organizationId, type))
+    users.push({ kind: ownerKind, id: ownerId, name: `${name} (preferences)` });
   const { settings } = await em.findOneOrFail(OrganizationEntity, { id: organizationId });
   const foreign = Object.entries(settings.foreignTypes ?? {}).filter(([, meant]) => meant === type);
   return [...users, ...foreign.map(([name]): User => ({ kind: 'organization', id: organizationId, name }))];

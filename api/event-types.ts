@@ -180,7 +180,7 @@ const deleteEventType = endpoint({
   path: '/event-types/{type}',
   tag: 'Events',
   summary: 'Delete an event type of the organization',
-  description: '409 `in_use` while a rule, webhook, escalation policy or setting names it. Events of it stay.',
+  description: '409 `in_use` while a rule, webhook, escalation policy, preference or setting names it. Events of it stay.',
   permission: 'monitoring.manage',
   conditional: true,
   params: typeParams,

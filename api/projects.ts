@@ -43,7 +43,13 @@ export async function assertProjects(em: EntityManager, organizationId: string, 
   if (found < wanted.size) throw new DomainError('project_not_found', 'project not found in active organization');
 }
 
-async function findProject(em: EntityManager, organizationId: string, id: string, lockMode: LockMode = LockMode.NONE): Promise<Project> {
+/** Throws `not_found`. */
+export async function findProject(
+  em: EntityManager,
+  organizationId: string,
+  id: string,
+  lockMode: LockMode = LockMode.NONE,
+): Promise<Project> {
   const row = await em.findOne(ProjectEntity, { orgId: organizationId, id, deletedAt: null }, { lockMode });
   if (row === null) throw notFound();
   return row;

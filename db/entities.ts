@@ -16,6 +16,7 @@ import { LoopStatusEntity } from './entities/loop-status.ts';
 import { MemberEntity } from './entities/member.ts';
 import { NotificationEntity, NotificationReadEntity } from './entities/notification.ts';
 import { OrganizationEntity } from './entities/organization.ts';
+import { PreferencesEntity } from './entities/preferences.ts';
 import { ProjectEntity } from './entities/project.ts';
 import { RuleEntity } from './entities/rule.ts';
 import { ScheduleOverrideEntity } from './entities/schedule-override.ts';
@@ -44,6 +45,7 @@ export const entities = [
   ScheduleOverrideEntity,
   ContactMethodEntity,
   ContactCodeEntity,
+  PreferencesEntity,
   EscalationPolicyEntity,
   EscalationPolicyVersionEntity,
   EscalationPolicyTestEntity,

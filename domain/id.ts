@@ -19,6 +19,7 @@ const prefixes = {
   policy_test: 'pts',
   escalation: 'esc',
   contact_method: 'ctm',
+  preference: 'prf',
   integration: 'int',
   webhook: 'whk',
   channel: 'chn',

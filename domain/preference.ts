@@ -2,6 +2,17 @@ import type { Category } from './event-type.ts';
 import type { MatchedEvent } from './rule.ts';
 import { isAtLeast, type Severity } from './severity.ts';
 
+/**
+ * Channel types that a preference may name. More than people can be reached by so far: what somebody wants of a type decides as soon as they
+ * have a contact method of it.
+ */
+export const preferenceChannels = ['in_app', 'email', 'slack', 'discord', 'teams', 'pagerduty', 'opsgenie', 'webhook'] as const;
+export type PreferenceChannel = (typeof preferenceChannels)[number];
+
+export function isPreferenceChannel(text: string): text is PreferenceChannel {
+  return (preferenceChannels as readonly string[]).includes(text);
+}
+
 export const preferenceModes = ['instant', 'digest', 'off'] as const;
 export type PreferenceMode = (typeof preferenceModes)[number];
 
@@ -14,7 +25,7 @@ export type Selector =
 /** By which way: one contact method, every one of a channel type (the app is one too), or all. */
 export type Way =
   | { readonly kind: 'contact_method'; readonly id: string }
-  | { readonly kind: 'channel_type'; readonly channelType: string }
+  | { readonly kind: 'channel_type'; readonly channelType: PreferenceChannel }
   | { readonly kind: 'any' };
 
 /** How somebody wants to hear of something. Of one owner no two have the same project, selector and way. */
@@ -31,6 +42,9 @@ export interface Preference {
   /** What is of none of them is off; empty: of any and of none. */
   readonly environments: readonly string[];
 }
+
+/** What of an event preferences look at. */
+export type PreferredEvent = Pick<MatchedEvent, 'type' | 'category' | 'severity' | 'projectId' | 'environment'>;
 
 /** Where a message would go: in the app, or to a contact method. */
 export interface Reach {
@@ -57,8 +71,9 @@ const reasons = { user: 'preference', project: 'project_default', organization: 
 /**
  * How `event` goes to `reach`. The first layer with a preference for it decides; in one layer a project's outranks all projects', then a
  * type a category, then a contact method a channel type. A preference owns its selector: what fails its filters is off, and no other is asked.
+ * The app has no digest, for its reader looks when he likes: what is to be in digests by any way is there at once.
  */
-export function choosePreference(event: MatchedEvent, reach: Reach, layers: PreferenceLayers): PreferenceChoice {
+export function choosePreference(event: PreferredEvent, reach: Reach, layers: PreferenceLayers): PreferenceChoice {
   const applying = (['user', 'project', 'organization'] as const).flatMap((layer) =>
     layers[layer]
       .filter((preference) => applies(preference, event, reach))
@@ -73,10 +88,11 @@ export function choosePreference(event: MatchedEvent, reach: Reach, layers: Pref
   const { layer, preference } = winner;
   if (preference.mode === 'off') return { mode: 'off', reason: 'preference_off', winner, losers };
   if (!passesFilters(preference, event)) return { mode: 'off', reason: 'preference_filter', winner, losers };
-  return { mode: preference.mode, reason: reasons[layer], winner, losers };
+  const mode = reach.channelType === 'in_app' ? 'instant' : preference.mode;
+  return { mode, reason: reasons[layer], winner, losers };
 }
 
-function applies({ projectId, selector, way }: Preference, event: MatchedEvent, reach: Reach): boolean {
+function applies({ projectId, selector, way }: Preference, event: PreferredEvent, reach: Reach): boolean {
   if (projectId !== null && projectId !== event.projectId) return false;
   if (selector.kind === 'type' && selector.type !== event.type) return false;
   if (selector.kind === 'category' && selector.category !== event.category) return false;
@@ -84,7 +100,7 @@ function applies({ projectId, selector, way }: Preference, event: MatchedEvent, 
   return way.kind === 'any' || way.channelType === reach.channelType;
 }
 
-function passesFilters({ minSeverity, environments }: Preference, event: MatchedEvent): boolean {
+function passesFilters({ minSeverity, environments }: Preference, event: PreferredEvent): boolean {
   if (minSeverity !== null && !isAtLeast(event.severity, minSeverity)) return false;
   return environments.length === 0 || (event.environment !== null && environments.includes(event.environment));
 }

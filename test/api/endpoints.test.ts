@@ -143,6 +143,9 @@ const recipes: Readonly<Record<string, () => Promise<TestAnswer>>> = {
     );
     return call('POST', `/contact-methods/${id}/verify`, { code: '271828' });
   },
+  'preference.replace': () => call('PUT', '/preferences', { rules: [] }),
+  'preference.organization.replace': () => call('PUT', '/organization/preferences', { rules: [] }),
+  'preference.project.replace': async () => call('PUT', `/projects/${await make.project()}/preferences`, { rules: [] }),
   'channel.create': () => call('POST', '/channels', { name: name(), type: 'in_app' }),
   'channel.update': async () => call('PATCH', `/channels/${await make.channel()}`, { active: false }),
   'channel.delete': async () => call('DELETE', `/channels/${await make.channel()}`),

@@ -105,6 +105,45 @@ describe('what decisions and escalations refer to by version', () => {
   });
 });
 
+describe('preferences', () => {
+  const rule = (mode: string) => ({ all: true, channel: 'email', mode });
+
+  test('keep every version they had, which no process changes or deletes', async () => {
+    await call('PUT', '/preferences', { rules: [rule('instant')] });
+    await call('PUT', '/preferences', { rules: [rule('off')], timeZone: 'Asia/Tokyo' });
+    const { rows } = await inOrganization(api.orm, ours.id, (em) =>
+      sql`select owner_kind, version, rules->0->>'mode' as mode, rules->0->'version' as rule_version, time_zone from preferences_version
+        where owner_id = ${ours.ownerId} order by version`.execute(em.getKysely()),
+    );
+    expect(rows).toEqual([
+      { owner_kind: 'user', version: 1, mode: 'instant', rule_version: 1, time_zone: 'UTC' },
+      { owner_kind: 'user', version: 2, mode: 'off', rule_version: 2, time_zone: 'Asia/Tokyo' },
+    ]);
+    for (const change of [
+      sql`update preferences_version set version = 9`,
+      sql`delete from preferences_version`,
+      sql`delete from preferences`,
+    ])
+      await expect(inOrganization(api.orm, ours.id, (em) => change.execute(em.getKysely()))).rejects.toThrow('permission denied');
+  });
+
+  test('bear the version of the routing configuration that their last change made, and are counted in it', async () => {
+    const read = async () =>
+      inOrganization(api.orm, ours.id, async (em) => {
+        const { rows } = await sql<{ version: number; others: number; last: number }>`
+          select version::int, (version - of_preferences)::int as others, (select max(routing_version)::int from preferences) as last
+            from routing_version`.execute(em.getKysely());
+        return rows[0]!;
+      });
+    const before = await read();
+    for (const path of ['/preferences', '/organization/preferences']) await call('PUT', path, { rules: [rule('digest')] });
+    const { version, others, last } = await read();
+    expect([version, others, last]).toEqual([before.version + 2, before.others, version]);
+    await call('POST', '/projects', { name: 'Other' });
+    expect(await read()).toEqual({ version: version + 1, others: others + 1, last });
+  });
+});
+
 test('routing learns of every change of what it reads', async () => {
   const read = async () =>
     inOrganization(api.orm, ours.id, async (em) => {

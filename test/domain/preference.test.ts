@@ -112,6 +112,12 @@ describe('a preference', () => {
   });
 });
 
+test('the app has no digest: what is to be in one by any way is there at once', () => {
+  const row = prefer(all, any, 'digest');
+  expect(choose({ user: [row] })).toMatchObject({ mode: 'digest', reason: 'preference' });
+  expect(choose({ user: [row] }, inApp)).toMatchObject({ mode: 'instant', reason: 'preference', winner: { preference: row } });
+});
+
 test('of any set with distinct keys the smallest rank wins, in whatever order they are read', () => {
   const way = fc.constantFrom<Way>(
     contact,

@@ -1,0 +1,252 @@
+import type { EntityManager } from '@mikro-orm/postgresql';
+import type { z } from 'zod';
+import { OrganizationEntity } from '../db/entities/organization.ts';
+import { PreferencesEntity } from '../db/entities/preferences.ts';
+import type { Project } from '../db/entities/project.ts';
+import {
+  findPreferences,
+  holdPreferences,
+  livePreferences,
+  type PreferenceOwner,
+  type StoredPreferences,
+} from '../db/queries/preferences.ts';
+import { validationFailed } from '../domain/errors.ts';
+import { findEventType } from '../domain/event-type.ts';
+import { newId } from '../domain/id.ts';
+import type { Preference } from '../domain/preference.ts';
+import { type PreferenceDraft, revisePreferences } from '../domain/preference-set.ts';
+import type { QuietHours } from '../domain/quiet-hours.ts';
+import type { AuditPart } from './audit-trail.ts';
+import type { Principal } from './authorization.ts';
+import type { Dependencies } from './dependencies.ts';
+import { endpoint, type TransactionContext } from './endpoint.ts';
+import { holdTypes, unknownType } from './event-pattern.ts';
+import { assertPerson, inspectPreferences } from './preference-faults.ts';
+import { draftOf, preferenceBodies, presentDefaults, presentPreferences, shownDefaults, shownPreferences } from './preference-fields.ts';
+import { findProject } from './projects.ts';
+import { idParams } from './schema.ts';
+import { assertVersion, versionHeaders } from './version.ts';
+
+/** What an owner writes. The last two are of people only, and theirs always. */
+export interface WrittenPreferences {
+  readonly rules: readonly PreferenceDraft[];
+  readonly timeZone: string | null;
+  readonly quietHours: QuietHours | null;
+}
+
+type Writing = Pick<TransactionContext, 'em' | 'now' | 'ifMatch' | 'deps'>;
+
+export interface Rewritten {
+  readonly row: StoredPreferences;
+  readonly before: StoredPreferences | null;
+}
+
+/** The caller's own. Throws `permission_denied` for who is no person. */
+export function ownerOf(principal: Principal): PreferenceOwner {
+  assertPerson(principal);
+  return { orgId: principal.organizationId, ownerKind: 'user', ownerId: principal.id };
+}
+
+/** A person's preferences speak of them: what an entry tells of them belongs to them. */
+export function personalResource({ id, name }: Principal): NonNullable<AuditPart['resource']> {
+  return { type: 'preference', id, name, subjectId: id };
+}
+
+/** Their version; that of preferences that nobody has written is 0. */
+const versionOf = (row: StoredPreferences | null) => ({ version: row?.version ?? 0 });
+
+/** Writes what `decide` makes of what is there, which nobody else changes meanwhile. Throws `stale_version`. */
+export async function writePreferences(
+  { em, now, ifMatch, deps }: Writing,
+  owner: PreferenceOwner,
+  decide: (current: StoredPreferences | null) => WrittenPreferences,
+): Promise<Rewritten> {
+  const current = await holdPreferences(em, owner);
+  assertVersion(versionOf(current), ifMatch);
+  const { rules, timeZone, quietHours } = decide(current);
+  await holdOwnTypes(em, deps, owner.orgId, rules);
+  const revised = revisePreferences(current?.rules ?? [], rules, () => newId(now.getTime()));
+  const written = { rules: revised, timeZone, quietHours, version: versionOf(current).version + 1, updatedAt: now };
+  const before = current && storedOf(current);
+  const row = current === null ? em.create(PreferencesEntity, { ...owner, ...written }) : em.assign(current, written);
+  return { row, before };
+}
+
+/** The types among them that the organization has added are held against deletion. Throws for those that are deleted already. */
+async function holdOwnTypes(
+  em: EntityManager,
+  { facts }: Pick<Dependencies, 'facts'>,
+  organizationId: string,
+  rules: readonly PreferenceDraft[],
+): Promise<void> {
+  const own = rules.flatMap(({ selector }, index) =>
+    selector.kind === 'type' && findEventType(selector.type) === undefined
+      ? [{ type: selector.type, pointer: `/rules/${index}/type` }]
+      : [],
+  );
+  if (own.length === 0) return;
+  await holdTypes(
+    em,
+    organizationId,
+    own.map(({ type }) => type),
+  );
+  const { types } = await facts.read(em, organizationId);
+  const gone = own.filter(({ type }) => types.find(type) === undefined);
+  if (gone.length > 0) throw validationFailed(gone.map(({ pointer }) => ({ pointer, ...unknownType })));
+}
+
+/** As it is now, whatever is assigned to it. */
+function storedOf({ version, rules, timeZone, quietHours, updatedAt }: StoredPreferences): StoredPreferences {
+  return { version, rules, timeZone, quietHours, updatedAt };
+}
+
+type Presenter<T> = (row: StoredPreferences | null, rules: readonly Preference[]) => T;
+
+/** Preferences as the API shows them. */
+export async function showPreferences<T>(
+  em: EntityManager,
+  owner: PreferenceOwner,
+  row: StoredPreferences | null,
+  present: Presenter<T>,
+): Promise<T> {
+  return present(row, await livePreferences(em, owner, row?.rules ?? []));
+}
+
+async function readPreferences<T>(em: EntityManager, owner: PreferenceOwner, present: Presenter<T>) {
+  const row = await findPreferences(em, owner);
+  return { body: await showPreferences(em, owner, row, present), headers: versionHeaders(versionOf(row)) };
+}
+
+/** Replaces the defaults of a project or of the organization, which is the `resource` that the entry is about. */
+async function replaceDefaults(
+  context: TransactionContext,
+  owner: PreferenceOwner,
+  { rules, ...about }: Pick<AuditPart, 'resource' | 'projectId'> & { rules: z.output<typeof preferenceBodies.organization>['rules'] },
+) {
+  const { em, deps, audit } = context;
+  const types = await deps.intake.types(owner.orgId);
+  const drafts = rules.map((rule) => draftOf(rule, types));
+  const { row, before } = await writePreferences(context, owner, () => ({ rules: drafts, timeZone: null, quietHours: null }));
+  const after = await showPreferences(em, owner, row, presentDefaults);
+  audit({
+    ...about,
+    ...(before === null ? {} : { before: { preferences: await showPreferences(em, owner, before, presentDefaults) } }),
+    after: { preferences: after },
+  });
+  return { body: after, headers: versionHeaders(row) };
+}
+
+const readOwn = endpoint({
+  name: 'preference.view',
+  method: 'get',
+  path: '/preferences',
+  tag: 'Preferences',
+  summary: 'How the caller wants to hear of things',
+  description: 'Without a rule that applies, here or in the defaults, things are in the app at once and nowhere else.',
+  permission: 'authenticated',
+  responses: { 200: { description: 'The preferences.', schema: shownPreferences } },
+  handler: async ({ em, principal }) => readPreferences(em, ownerOf(principal), presentPreferences),
+});
+
+const replaceOwn = endpoint({
+  name: 'preference.replace',
+  method: 'put',
+  path: '/preferences',
+  tag: 'Preferences',
+  summary: "Replace the caller's preferences",
+  description:
+    "Of the rules that apply to an event and a channel one decides: a project's before that of all projects, then a type before a category before `all`, then a contact method before its channel type before `any`. It owns what it is about: what it filters out is off.",
+  permission: 'authenticated',
+  conditional: true,
+  inspect: inspectPreferences('user'),
+  body: preferenceBodies.user,
+  responses: { 200: { description: 'The preferences as they are now.', schema: shownPreferences } },
+  handler: async ({ input: { body }, ...context }) => {
+    const { em, principal, deps, audit } = context;
+    const owner = ownerOf(principal);
+    const types = await deps.intake.types(owner.orgId);
+    const rules = body.rules.map((rule) => draftOf(rule, types));
+    const { row, before } = await writePreferences(context, owner, () => ({ ...body, rules }));
+    const after = await showPreferences(em, owner, row, presentPreferences);
+    audit({
+      resource: personalResource(principal),
+      ...(before === null ? {} : { before: await showPreferences(em, owner, before, presentPreferences) }),
+      after,
+    });
+    return { body: after, headers: versionHeaders(row) };
+  },
+});
+
+const ofOrganization = ({ organizationId }: Principal): PreferenceOwner => ({
+  orgId: organizationId,
+  ownerKind: 'organization',
+  ownerId: organizationId,
+});
+
+const readOfOrganization = endpoint({
+  name: 'preference.organization.view',
+  method: 'get',
+  path: '/organization/preferences',
+  tag: 'Preferences',
+  summary: "The organization's defaults",
+  permission: 'organization.manage',
+  responses: { 200: { description: 'The defaults.', schema: shownDefaults } },
+  handler: async ({ em, principal }) => readPreferences(em, ofOrganization(principal), presentDefaults),
+});
+
+const replaceOfOrganization = endpoint({
+  name: 'preference.organization.replace',
+  method: 'put',
+  path: '/organization/preferences',
+  tag: 'Preferences',
+  summary: "Replace the organization's defaults",
+  description: "They decide where neither a person's own preferences nor the project's defaults do.",
+  permission: 'organization.manage',
+  conditional: true,
+  inspect: inspectPreferences('organization'),
+  body: preferenceBodies.organization,
+  responses: { 200: { description: 'The defaults as they are now.', schema: shownDefaults } },
+  handler: async ({ input: { body }, ...context }) => {
+    const { em, principal } = context;
+    const { id, name } = await em.findOneOrFail(OrganizationEntity, { id: principal.organizationId });
+    return replaceDefaults(context, ofOrganization(principal), { resource: { type: 'organization', id, name }, ...body });
+  },
+});
+
+const ofProject = ({ orgId, id }: Project): PreferenceOwner => ({ orgId, ownerKind: 'project', ownerId: id });
+
+const readOfProject = endpoint({
+  name: 'preference.project.view',
+  method: 'get',
+  path: '/projects/{id}/preferences',
+  tag: 'Preferences',
+  summary: "A project's defaults",
+  permission: 'organization.manage',
+  params: idParams('project'),
+  responses: { 200: { description: 'The defaults.', schema: shownDefaults } },
+  handler: async ({ em, principal, input: { params } }) =>
+    readPreferences(em, ofProject(await findProject(em, principal.organizationId, params.id)), presentDefaults),
+});
+
+const replaceOfProject = endpoint({
+  name: 'preference.project.replace',
+  method: 'put',
+  path: '/projects/{id}/preferences',
+  tag: 'Preferences',
+  summary: "Replace a project's defaults",
+  description: "They decide about the project's events where a person's own preferences do not.",
+  permission: 'organization.manage',
+  conditional: true,
+  inspect: inspectPreferences('project'),
+  params: idParams('project'),
+  body: preferenceBodies.project,
+  responses: { 200: { description: 'The defaults as they are now.', schema: shownDefaults } },
+  handler: async ({ input: { params, body }, ...context }) => {
+    const project = await findProject(context.em, context.principal.organizationId, params.id);
+    const { id, name } = project;
+    const rules = body.rules.map((rule) => ({ ...rule, projectId: null }));
+    return replaceDefaults(context, ofProject(project), { resource: { type: 'project', id, name }, projectId: id, rules });
+  },
+});
+
+export const preferenceEndpoints = [readOwn, replaceOwn, readOfOrganization, replaceOfOrganization, readOfProject, replaceOfProject];
