@@ -29,6 +29,7 @@ import { createFailingPages } from './failing-pages.ts';
 import { createActivities } from './index.ts';
 import { createRunStore } from './run-store.ts';
 import { bundleWorkflows } from './workflow-bundle.ts';
+import { availableMemory, cachedWorkflowsFor } from './workflow-cache.ts';
 
 export interface WorkerProcess {
   starter: RunStarter;
@@ -51,7 +52,7 @@ export interface WorkerProcessOptions {
   log: Logger;
   /** Base of links for people. */
   publicUrl: string;
-  /** Workflows that stay in memory between their tasks, about 1 MB each; with 0 each task replays its workflow from the start. */
+  /** Workflows that stay in memory between their tasks; with 0 each task replays its workflow from the start. Default: by the memory there is. */
   maxCachedWorkflows?: number;
 }
 
@@ -61,7 +62,7 @@ const poolSizes = { app: 16, relay: 4, sequencer: 2 } as const;
 
 /** Everything a worker process runs: Temporal workers, relay, audit sequencer, lease. Any number of such processes work side by side. */
 export async function startWorkerProcess(options: WorkerProcessOptions): Promise<WorkerProcess> {
-  const { config, connection, log, publicUrl, maxCachedWorkflows = 2_000 } = options;
+  const { config, connection, log, publicUrl, maxCachedWorkflows = cachedWorkflowsFor(availableMemory()) } = options;
   const { databaseUrl } = config;
   const workerId = newId(Date.now());
   const orm = await openDatabase({ databaseUrl, role: 'tocsin_app', poolMax: poolSizes.app, applicationName: 'tocsin_worker' });

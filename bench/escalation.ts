@@ -98,7 +98,9 @@ async function benchOpen({ instance, driver, baseline, open: count, print }: Esc
   // The machine is to be busy with what is measured: counting all of them each time would take a tenth of a core.
   const lastDue = new Date(startedAt + (2 * openingSeconds + idleSeconds + 60) * 1_000);
   await until('every second tier has fired', (openingSeconds * 2 + 120) * 1_000, async () => {
-    const { rows } = await database.query<{ waits: boolean }>(`select exists (select from escalation where due_at < $1) as waits`, [lastDue]);
+    const { rows } = await database.query<{ waits: boolean }>(`select exists (select from escalation where due_at < $1) as waits`, [
+      lastDue,
+    ]);
     return !rows[0]!.waits;
   });
   const second = `escalation_firing f join escalation e on e.id = f.escalation_id join escalation_policy p on p.id = e.policy_id
