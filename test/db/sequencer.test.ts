@@ -52,17 +52,16 @@ async function expectSound(orgId: string): Promise<string[]> {
   return ids;
 }
 
-test('50 writers for 10 seconds and two sequencers: every entry once, no broken link, no gap, the right root', async () => {
+test('50 writers at once and two sequencers: every entry once, no broken link, no gap, the right root', async () => {
   const second = await openDatabase({ databaseUrl: database.databaseUrl, role: 'tocsin_sequencer', poolMax: 3 });
   const sequencers = [database.startSequencer(), createSequencer({ orm: second, log: silent })];
   sequencers[1]!.start();
   const orgIds = [ours, theirs, '33333333-3333-4333-8333-333333333333'];
   const committed = new Map(orgIds.map((orgId) => [orgId, new Set<string>()]));
-  const endAt = Date.now() + 10_000;
   const writers = Array.from({ length: 50 }, async (_, writer) => {
     // half of the writers share one organization; some transactions carry several entries, and every tenth is rolled back
     const orgId = orgIds[writer % 2 === 0 ? 0 : 1 + (writer % 4 === 1 ? 0 : 1)]!;
-    for (let round = 0; Date.now() < endAt; round += 1) {
+    for (let round = 0; round < 40; round += 1) {
       const drafts = Array.from({ length: 1 + (round % 3) }, (_unused, i) => buildDraft({ orgId, details: { writer, round, i } }));
       try {
         const ids = await inOrganization(database.app, orgId, async (em) => {
@@ -85,8 +84,8 @@ test('50 writers for 10 seconds and two sequencers: every entry once, no broken 
     expect(new Set(ids)).toEqual(committed.get(orgId));
   }
   const total = [...committed.values()].reduce((sum, { size }) => sum + size, 0);
-  process.stderr.write(`audit: 50 writers appended ${total} entries in 10 s\n`);
-  expect(total).toBeGreaterThan(1_000);
+  // Of 1, 2 or 3 entries in turn, without every tenth.
+  expect(total).toBe(50 * 72);
 }, 120_000);
 
 test('a round that fails at any of its statements loses nothing and repeats nothing', async () => {

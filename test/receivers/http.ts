@@ -141,7 +141,7 @@ export async function startHttpReceiver({ tls, host = '127.0.0.1', port = 0 }: H
     get connections() {
       return connections;
     },
-    waitForArrivals(count, { path, timeoutMs = 10_000 } = {}) {
+    waitForArrivals(count, { path, timeoutMs = 30_000 } = {}) {
       const current = (): Arrival[] => (path === undefined ? arrivals : arrivalsAt(path));
       return new Promise((resolve, reject) => {
         const stop = (): void => {

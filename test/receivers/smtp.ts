@@ -114,7 +114,7 @@ export async function startSmtpReceiver(options: SmtpReceiverOptions = {}): Prom
     get connections() {
       return connections;
     },
-    waitForMails(count, timeoutMs = 10_000) {
+    waitForMails(count, timeoutMs = 30_000) {
       return new Promise((resolve, reject) => {
         const stop = (): void => {
           clearTimeout(timer);

@@ -19,7 +19,7 @@ import { createInstance, type Instance } from './start-instance.ts';
 
 const describeWithTemporal = await withTemporal();
 
-const perSecond = 30;
+const perSecond = 15;
 /** Deliveries must flow again within this; the goal is 5 s. */
 const limitMs = 60_000;
 const retryAfterSeconds = 3;

@@ -109,7 +109,7 @@ describeWithTemporal('separate processes', () => {
       for (const path of held.paths) receiver.script(path, [{ fault: 'hang before head' }, { fault: 'hang before head' }], 204);
       await Promise.all([load.post(held.type), load.post(held.type)]);
       // Both: whoever comes after the kill must not be left hanging too.
-      for (const path of held.paths) await receiver.waitForArrivals(2, { path });
+      for (const path of held.paths) await receiver.waitForArrivals(2, { path, timeoutMs: limitMs });
       const killedAtMs = Date.now();
       worker!.child.kill('SIGKILL');
       firstApi.child.kill('SIGKILL');
