@@ -3,8 +3,10 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, afterEach, expect, test } from '@jest/globals';
+import { Client, Connection } from '@temporalio/client';
 import pg from 'pg';
 import { toWireId } from '../../domain/id.ts';
+import { workflowIds } from '../../workflows/messages.ts';
 import { until } from '../embedded/scratch.ts';
 import { startHttpReceiver, type HttpReceiver } from '../receivers/http.ts';
 import { withTemporal } from '../support/servers.ts';
@@ -101,6 +103,10 @@ describeWithTemporal('whatever is killed, every tier is paged once, and none tha
     await instance.replaced('worker', worker);
     await expectTold(open, { acknowledged: 0 });
     expect(open.map((id) => alarmsOf(id).length)).toEqual(open.map(() => 1));
+    // What is meant for the memory of a worker holds a page up for as long as Temporal believes in it; by default that is ten seconds.
+    const waits = await readWaitsForMemory(open);
+    expect(waits.length).toBeGreaterThan(0);
+    expect(waits.filter((seconds) => seconds > 6)).toEqual([]);
   }, 90_000);
 
   test('Temporal: what is acknowledged meanwhile pages nobody any more, what is due comes when it is back', async () => {
@@ -184,6 +190,27 @@ async function insistOn<T>(work: () => Promise<T>): Promise<T> {
 }
 
 /** Escalations by their UUIDs. @returns once the first tier of each has been paged */
+/** Temporal's `TIMEOUT_TYPE_SCHEDULE_TO_START`. */
+const scheduleToStart = 2;
+
+/** By the server's clock, how long tasks waited for a worker that was gone before others could take them. */
+async function readWaitsForMemory(escalationIds: readonly string[]): Promise<number[]> {
+  const { temporalAddress, temporalNamespace: namespace } = instance.ready();
+  const connection = await Connection.connect({ address: temporalAddress });
+  const client = new Client({ connection, namespace });
+  const histories = await Promise.all(
+    escalationIds.map(async (id) => client.workflow.getHandle(workflowIds.escalation(id)).fetchHistory()),
+  );
+  await connection.close();
+  return histories.flatMap(({ events }) =>
+    events!.flatMap((event, i) =>
+      event.workflowTaskTimedOutEventAttributes?.timeoutType === scheduleToStart
+        ? [Number(event.eventTime!.seconds) - Number(events![i - 1]!.eventTime!.seconds)]
+        : [],
+    ),
+  );
+}
+
 async function openEscalations(): Promise<string[]> {
   const story = (stories += 1);
   const events = Array.from({ length: count }, (_, i) => ({
