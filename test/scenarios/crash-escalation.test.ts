@@ -203,11 +203,11 @@ async function readWaitsForMemory(escalationIds: readonly string[]): Promise<num
   );
   await connection.close();
   return histories.flatMap(({ events }) =>
-    events!.flatMap((event, i) =>
-      event.workflowTaskTimedOutEventAttributes?.timeoutType === scheduleToStart
-        ? [Number(event.eventTime!.seconds) - Number(events![i - 1]!.eventTime!.seconds)]
-        : [],
-    ),
+    events!.flatMap(({ eventTime, workflowTaskTimedOutEventAttributes: timedOut }) => {
+      if (timedOut?.timeoutType !== scheduleToStart) return [];
+      const scheduled = events!.find(({ eventId }) => String(eventId) === String(timedOut.scheduledEventId));
+      return [Number(eventTime!.seconds) - Number(scheduled!.eventTime!.seconds)];
+    }),
   );
 }
 
