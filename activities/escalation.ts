@@ -1,5 +1,6 @@
 import type { MikroORM } from '@mikro-orm/postgresql';
 import { type ChangedEscalationState, commitEscalationChange, type EscalationChange } from '../db/escalation-change.ts';
+import type { FeedSignal } from '../db/feed-signal.ts';
 import { findCommandAnswer, findDue, keepCommandAnswer, viewEscalation } from '../db/queries/escalation-view.ts';
 import type { FactsCache } from '../db/queries/routing-facts.ts';
 import { inOrganization } from '../db/tenant.ts';
@@ -24,6 +25,8 @@ export interface EscalationDependencies {
   facts: FactsCache;
   starter: Pick<RunStarter, 'offer'>;
   escalations: Pick<EscalationStarter, 'wake'>;
+  /** Default: readers find out by themselves, within seconds. */
+  feeds?: Pick<FeedSignal, 'changed'>;
   /** Of Temporal. */
   namespace: string;
 }
@@ -95,6 +98,7 @@ async function change(
   if (changed !== undefined) {
     deps.starter.offer(changed.outcome.deliveries);
     deps.escalations.wake(changed.outcome.changed.filter(({ escalationId }) => escalationId !== wanted.escalationId));
+    deps.feeds?.changed(wanted.organizationId);
   }
   return changed;
 }

@@ -1,5 +1,6 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import { commitEscalationChange, type EscalationChange } from '../db/escalation-change.ts';
+import type { FeedSignal } from '../db/feed-signal.ts';
 import { type FailingEscalation, isFiringFailing, markFailingSeen } from '../db/queries/failing-pages.ts';
 import type { FactsCache } from '../db/queries/routing-facts.ts';
 import type { GroupInput } from '../domain/escalation-input.ts';
@@ -13,6 +14,8 @@ export interface FailingPagesDependencies {
   facts: FactsCache;
   starter: Pick<RunStarter, 'offer'>;
   escalations: Pick<EscalationStarter, 'wake'>;
+  /** Default: readers find out by themselves, within seconds. */
+  feeds?: Pick<FeedSignal, 'changed'>;
   log: Logger;
 }
 
@@ -38,6 +41,7 @@ export function createFailingPages(deps: FailingPagesDependencies): TellFailing 
     if (changed === undefined) return;
     deps.starter.offer(changed.outcome.deliveries);
     deps.escalations.wake(changed.outcome.changed);
+    deps.feeds?.changed(organizationId);
   }
 
   return async (failing) => {

@@ -1,4 +1,5 @@
 import type { MikroORM } from '@mikro-orm/postgresql';
+import type { FeedSignal } from '../db/feed-signal.ts';
 import type { FactsCache } from '../db/queries/routing-facts.ts';
 import { type SilencePlan, stepSilence } from '../db/silence-step.ts';
 import { toWireId } from '../domain/id.ts';
@@ -13,6 +14,8 @@ export interface SilenceDependencies {
   starter: Pick<RunStarter, 'offer'>;
   escalations: Pick<EscalationStarter, 'wake'>;
   groups: Pick<GroupStarter, 'wake'>;
+  /** Default: readers find out by themselves, within seconds. */
+  feeds?: Pick<FeedSignal, 'changed'>;
 }
 
 const summaries: Record<SilencePlan['what'], string> = {
@@ -22,13 +25,14 @@ const summaries: Record<SilencePlan['what'], string> = {
   swept: 'what was accepted as it ended is told too',
 };
 
-export function createSilenceActivities({ orm, facts, starter, escalations, groups }: SilenceDependencies) {
+export function createSilenceActivities({ orm, facts, starter, escalations, groups, feeds }: SilenceDependencies) {
   /** Does what the silence has to do by now, and says what to wait for. May be repeated at any point. */
   async function advanceSilence(input: SilenceInput): Promise<SilenceStep> {
     const announce: Parameters<typeof stepSilence>[0]['announce'] = ({ deliveries, changed, groups: bundled }) => {
       starter.offer(deliveries);
       escalations.wake(changed);
       groups.wake(bundled);
+      feeds?.changed(input.organizationId);
     };
     const next = await stepSilence({ orm, facts, announce }, input, Date.now);
     if (next === null) return { kind: 'ended' };

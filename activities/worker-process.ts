@@ -1,6 +1,7 @@
 import type { MikroORM } from '@mikro-orm/postgresql';
 import { type NativeConnection, Worker } from '@temporalio/worker';
 import { egressOptions, type ServerConfig } from '../config.ts';
+import { createFeedSignal } from '../db/feed-signal.ts';
 import { openDatabase } from '../db/mikro-orm.config.ts';
 import { reportLoop } from '../db/queries/relay.ts';
 import { createSecretBox } from '../db/secrets.ts';
@@ -88,12 +89,14 @@ export async function startWorkerProcess(options: WorkerProcessOptions): Promise
   });
   const escalations = createEscalationStarter({ temporal, publicUrl, onFailed: (error) => log.warn('escalation.wake', { error }) });
   const facts = createFactsCache();
-  const tellFailing = createFailingPages({ orm, facts, starter, escalations, log });
+  const feeds = createFeedSignal({ orm, log });
+  const tellFailing = createFailingPages({ orm, facts, feeds, starter, escalations, log });
   const silences = createSilenceStarter({ temporal, publicUrl, onFailed: (error) => log.warn('silence.wake', { error }) });
   const groups = createGroupStarter({ temporal, onFailed: (error) => log.warn('group.wake', { error }) });
   const activities = createActivities({
     orm,
     facts,
+    feeds,
     groups,
     tellFailing,
     namespace: config.temporal.namespace,
@@ -198,6 +201,7 @@ export async function startWorkerProcess(options: WorkerProcessOptions): Promise
       clearTimeout(timer);
       await sequencer.stop();
       await lease.stop();
+      await feeds.stop();
       await egress.close();
       await Promise.all([orm.close(true), relayOrm.close(true), sequencerOrm.close(true)]);
     },

@@ -41,6 +41,8 @@ export interface Dependencies {
   readonly facts: FactsCache;
   /** Tells of what committed steps left to do: pages to be sent, workflows to look again. Never waits; what it fails to tell the relay finds. */
   announceSteps(left: StepOutcome): void;
+  /** Tells that feeds of the organization (UUID), or marks on them, changed. Never waits; what it fails to tell is found within seconds. */
+  feedChanged(organizationId: string): void;
   /** Tells that a silence was made or changed. Never waits; what it fails to tell the relay finds. */
   wakeSilence(silence: { organizationId: string; silenceId: string }): void;
   /** Answers `/readyz`. MUST NOT reject. */

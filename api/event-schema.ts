@@ -32,8 +32,8 @@ const severity = z
   })
   .meta({ example: 'high' });
 
-/** By code points, so that a letter outside the basic plane counts once. */
-const subject = z
+/** One line. By code points, so that a letter outside the basic plane counts once. */
+export const subject = z
   .string()
   .refine((value) => value.length > 0 && value.length <= 512 && Array.from(value).length <= 256, {
     error: 'must have 1 to 256 characters',
@@ -50,7 +50,8 @@ const dedupKey = prose(512).refine((value) => value.length > 0 && Buffer.byteLen
 });
 
 const maxMessageBytes = 8_192;
-const message = prose(maxMessageBytes).refine((value) => Buffer.byteLength(value) <= maxMessageBytes, {
+/** Several lines. */
+export const message = prose(maxMessageBytes).refine((value) => Buffer.byteLength(value) <= maxMessageBytes, {
   error: `must have at most ${maxMessageBytes} bytes`,
   params: { code: 'too_big' },
 });

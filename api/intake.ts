@@ -16,6 +16,7 @@ import { DomainError } from '../domain/errors.ts';
 import { groupCommit } from '../domain/group-commit.ts';
 import { decisionsTotal, eventsTotal, intakeGroupSize } from '../metrics.ts';
 import type { EscalationStarter } from '../temporal/escalation-starter.ts';
+import type { FeedSignal } from '../db/feed-signal.ts';
 import type { GroupStarter } from '../temporal/group-starter.ts';
 import type { RunStarter } from '../temporal/run-starter.ts';
 import { areKeysTaken, claimIdempotencyKey, storeAnswer, takeIdempotencyKeys, type StoredAnswer } from './idempotency.ts';
@@ -50,6 +51,8 @@ export interface IntakeOptions {
   starter: Pick<RunStarter, 'offer'>;
   escalations: Pick<EscalationStarter, 'wake'>;
   groups: Pick<GroupStarter, 'wake'>;
+  /** Default: readers find out by themselves, within seconds. */
+  feeds?: Pick<FeedSignal, 'changed'>;
 }
 
 /** Events of one transaction, and transactions of one organization under way at once: with one, what arrives meanwhile makes a larger group. */
@@ -62,7 +65,7 @@ const maxTries = 5;
  * The transaction behind `POST /events`: event, decisions, deliveries, in-app notifications and audit entries, committed before anyone is
  * told. Requests of one organization that arrive while a transaction commits share the next one.
  */
-export function createIntake({ orm, secrets, starter, escalations, groups }: IntakeOptions): Intake {
+export function createIntake({ orm, secrets, starter, escalations, groups, feeds }: IntakeOptions): Intake {
   const facts = createFactsCache();
   const gathering = new Map<string, (request: IntakeRequest) => Promise<Settled>>();
 
@@ -117,6 +120,7 @@ export function createIntake({ orm, secrets, starter, escalations, groups }: Int
     ]);
     escalations.wake(changed);
     groups.wake(notices.changed);
+    if (changed.length > 0 || work.records.some(({ notifications }) => notifications.length > 0)) feeds?.changed(organizationId);
     count(work);
     return work.results;
   };

@@ -1,47 +1,16 @@
+import type { EntityManager } from '@mikro-orm/postgresql';
 import { z } from 'zod';
-import { countUnread, findNotification, listNotifications, markAllRead, markRead, markUnread } from '../db/queries/notification-feed.ts';
-import type { FeedItem } from '../db/queries/notification-feed.ts';
+import type { Reader } from '../db/queries/feed-rows.ts';
+import { findNotification, listNotifications } from '../db/queries/notification-feed.ts';
+import { markAllRead, markRead, markUnread } from '../db/queries/notification-marks.ts';
+import { countUnread } from '../db/queries/unread.ts';
 import { notFound } from '../domain/errors.ts';
 import { feeds } from '../domain/event-type.ts';
-import { toWireId } from '../domain/id.ts';
-import { severities } from '../domain/severity.ts';
 import { endpoint } from './endpoint.ts';
+import { presentNotification, presentUnread, shownNotification, shownUnread } from './notification-fields.ts';
 import { openPage, pageOf, pageQuery } from './paging.ts';
-import { idParams, listOf, presentedId, presentedTime, wireId } from './schema.ts';
-
-const shownNotification = z
-  .strictObject({
-    id: presentedId('notification'),
-    category: z.enum(feeds).meta({ description: 'Tab of the feed.' }),
-    type: z.string(),
-    severity: z.enum(severities),
-    subject: z.string(),
-    message: z.string().nullable(),
-    eventId: presentedId('event').nullable(),
-    escalationId: presentedId('escalation').nullable().meta({ description: 'The escalation that tells of it.' }),
-    projectId: presentedId('project').nullable(),
-    broadcast: z.boolean().meta({ description: 'For every member, not for one.' }),
-    createdAt: presentedTime,
-    readAt: presentedTime.nullable(),
-  })
-  .meta({ id: 'Notification' });
-
-function presentNotification(item: FeedItem) {
-  return {
-    id: toWireId('notification', item.id),
-    category: item.feed,
-    type: item.type,
-    severity: item.severity,
-    subject: item.subject,
-    message: item.message,
-    eventId: item.eventId === null ? null : toWireId('event', item.eventId),
-    escalationId: item.escalationId === null ? null : toWireId('escalation', item.escalationId),
-    projectId: item.projectId === null ? null : toWireId('project', item.projectId),
-    broadcast: item.userId === null,
-    createdAt: item.createdAt.toISOString(),
-    readAt: item.readAt?.toISOString() ?? null,
-  };
-}
+import { notificationBroadcastEndpoint } from './notification-broadcast.ts';
+import { idParams, listOf, wireId } from './schema.ts';
 
 const listOwn = endpoint({
   name: 'notification.list',
@@ -55,7 +24,16 @@ const listOwn = endpoint({
   handler: async ({ em, input: { query }, ...context }) => {
     const { organizationId, id: userId } = context.principal;
     const page = openPage(context, query, { list: 'notification.list', key: z.uuid() });
-    const items = await listNotifications(em, { organizationId, userId }, { ...query, after: page.after, take: page.take });
+    const items = await listNotifications(
+      em,
+      { organizationId, userId },
+      {
+        ...query,
+        category: query.category && [...new Set(query.category)],
+        after: page.after,
+        take: page.take,
+      },
+    );
     return { body: page.present(items, ({ id }) => id, presentNotification) };
   },
 });
@@ -71,19 +49,17 @@ const readUnreadCount = endpoint({
   responses: {
     200: {
       description: 'Absolute counts.',
-      schema: z
-        .strictObject({ count: z.int(), byCategory: z.record(z.enum(feeds), z.int()), version: z.int() })
-        .meta({ id: 'UnreadCount' }),
+      schema: shownUnread,
     },
   },
   handler: async ({ em, principal }) => {
-    const { byFeed, version } = await countUnread(em, { organizationId: principal.organizationId, userId: principal.id });
-    const byCategory = Object.fromEntries(feeds.map((feed) => [feed, byFeed.get(feed) ?? 0]));
-    return { body: { count: [...byFeed.values()].reduce((sum, count) => sum + count, 0), byCategory, version } };
+    return { body: presentUnread(await countUnread(em, { organizationId: principal.organizationId, userId: principal.id })) };
   },
 });
 
-function markEndpoint({ name, path, summary, mark }: { name: string; path: string; summary: string; mark: typeof markRead }) {
+type Mark = (em: EntityManager, reader: Reader, ids: readonly string[], now: Date) => Promise<string[]>;
+
+function markEndpoint({ name, path, summary, mark }: { name: string; path: string; summary: string; mark: Mark }) {
   return endpoint({
     name,
     method: 'post',
@@ -93,12 +69,13 @@ function markEndpoint({ name, path, summary, mark }: { name: string; path: strin
     permission: 'authenticated',
     params: idParams('notification'),
     responses: { 200: { description: 'The item as it is now.', schema: shownNotification } },
-    handler: async ({ em, principal, input: { params }, now, audit }) => {
+    handler: async ({ em, principal, input: { params }, now, audit, afterCommit, deps }) => {
       const reader = { organizationId: principal.organizationId, userId: principal.id };
       const found = await findNotification(em, reader, params.id);
       if (found === undefined) throw notFound();
-      await mark(em, reader, found.id, now);
+      await mark(em, reader, [found.id], now);
       audit({ resource: { type: 'notification', id: found.id } });
+      afterCommit(() => deps.feedChanged(reader.organizationId));
       const item = await findNotification(em, reader, found.id);
       if (item === undefined) throw notFound();
       return { body: presentNotification(item) };
@@ -136,12 +113,13 @@ const readAll = endpoint({
     .prefault({})
     .meta({ id: 'MarkAllRead' }),
   responses: { 200: { description: 'How many were marked.', schema: z.strictObject({ marked: z.int() }) } },
-  handler: async ({ em, principal, input: { body }, now, audit }) => {
+  handler: async ({ em, principal, input: { body }, now, audit, afterCommit, deps }) => {
     const reader = { organizationId: principal.organizationId, userId: principal.id };
-    const marked = await markAllRead(em, reader, { upTo: body.before, feed: body.category, now });
+    const marked = await markAllRead(em, reader, { upTo: body.before, feeds: body.category === undefined ? feeds : [body.category], now });
     audit({ resource: { type: 'notification', id: 'all' }, details: { marked } });
+    afterCommit(() => deps.feedChanged(reader.organizationId));
     return { body: { marked } };
   },
 });
 
-export const notificationEndpoints = [listOwn, readUnreadCount, readAll, readOne, unreadOne];
+export const notificationEndpoints = [listOwn, readUnreadCount, notificationBroadcastEndpoint, readAll, readOne, unreadOne];

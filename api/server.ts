@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { egressOptions, type ServerConfig } from '../config.ts';
 import { openDatabase, pendingMigrations } from '../db/mikro-orm.config.ts';
 import { createSecretBox } from '../db/secrets.ts';
+import { createFeedSignal } from '../db/feed-signal.ts';
 import { createEgress } from '../egress/guard.ts';
 import type { Logger } from '../log.ts';
 import type { TemporalClient } from '../temporal/connection.ts';
@@ -45,6 +46,7 @@ const sweepMs = 50;
 export async function startApi({ config, log, temporal, starter, escalations, silences, groups }: ApiOptions): Promise<RunningApi> {
   const orm = await openDatabase({ databaseUrl: config.databaseUrl, role: 'tocsin_app', poolMax, applicationName: 'tocsin_api' });
   const secrets = createSecretBox(config.secretKeys);
+  const feeds = createFeedSignal({ orm, log });
   // Judges addresses when they are saved; the worker judges again when it sends.
   const egress = createEgress({ ...egressOptions(config), log });
   const app = createApp({
@@ -60,10 +62,11 @@ export async function startApi({ config, log, temporal, starter, escalations, si
       if (delivery.runId === null) starter.offer([delivery]);
       else await wakeRun(temporal, delivery.runId);
     },
+    feedChanged: (organizationId) => feeds.changed(organizationId),
     wakeSilence: (silence) => silences.wake([silence]),
-    ...createEscalationChanges({ orm, starter, escalations }),
+    ...createEscalationChanges({ orm, starter, escalations, feeds }),
     authentication: createAuthentication({ orm, log }),
-    intake: createIntake({ orm, secrets, starter, escalations, groups }),
+    intake: createIntake({ orm, secrets, starter, escalations, groups, feeds }),
     endpoints,
     readiness,
   });
@@ -112,6 +115,7 @@ export async function startApi({ config, log, temporal, starter, escalations, si
       clearInterval(sweep);
       clearTimeout(timer);
       await app.settled();
+      await feeds.stop();
       await egress.close();
       await orm.close(true);
     },

@@ -203,8 +203,12 @@ async function release(
     unmuted.push({ event, problemId, decisions: decided, decisionsBefore: decisions });
   }
   const notices = await bundle(em, { organizationId, known, at: now }, unmuted);
-  for (const { event, decisions, decisionsBefore } of unmuted)
-    records.push({ ...recordOf({ event, decisions }, tocsin), again: { at: now, decisionsBefore } });
+  for (const { event, decisions, decisionsBefore } of unmuted) {
+    const record = recordOf({ event, decisions }, tocsin);
+    // Ids say when items were made: one with the event's time would come far down the feed, below what its reader marked as read.
+    const notifications = record.notifications.map((one) => ({ ...one, id: newId(now) }));
+    records.push({ ...record, notifications, again: { at: now, decisionsBefore } });
+  }
   const own = recordOwnEvents(steps.ownEvents(), organizationId, now, known.routing);
   if (records.length + own.length > 0) await insertIntake(organizationId, [...records, ...own]).execute(em.getKysely());
   const drafts = [...records.map((record) => auditOf(organizationId, record)), ...steps.audit()];

@@ -15,6 +15,10 @@ export const NotificationEntity = defineEntity({
     projectId: p.uuid().nullable(),
     subject: p.text(),
     message: p.text().nullable(),
+    /** Only members of this role, of an item for everybody. */
+    audienceRole: p.text().nullable(),
+    /** Null: as long as it is kept. */
+    shownUntil: p.datetime(3).nullable(),
     createdAt: p.datetime(3),
   },
 });
@@ -27,6 +31,7 @@ export const NotificationReadEntity = defineEntity({
     orgId: p.uuid().primary(),
     userId: p.uuid().primary(),
     notificationId: p.uuid().primary(),
-    readAt: p.datetime(3),
+    /** Null: marked as unread, whatever a watermark says. */
+    readAt: p.datetime(3).nullable(),
   },
 });

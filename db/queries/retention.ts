@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { type RawBuilder, sql } from 'kysely';
+import { firstIdAt } from '../../domain/id.ts';
 
 export interface DeletedDeliveries {
   deleted: number;
@@ -25,14 +26,27 @@ export async function deleteFinishedDeliveries(
   );
 }
 
-/** What is of no use any more, with the column by which it ages and how long it is of use after that instant (0: until `before`). */
+/** How long an item stays in the feed. */
+const feedKeptMs = 90 * 86_400_000;
+
+/**
+ * What is of no use any more, with the column by which it ages and how long it is of use after that instant (null: until `before`). An id
+ * says when it was made.
+ */
 const leftovers = [
   { table: 'link_token', age: 'expires_at', keptMs: null },
   { table: 'escalation_command', age: 'created_at', keptMs: null },
   { table: 'watchdog_alarm', age: 'due_at', keptMs: null },
   // What merely occurred is compared with for ten minutes.
   { table: 'occurrence', age: 'first_at', keptMs: 3_600_000 },
+  { table: 'notification', age: 'shown_until', keptMs: 0 },
+  { table: 'notification', age: 'created_at', keptMs: feedKeptMs },
+  { table: 'notification_read', age: 'notification_id', keptMs: feedKeptMs },
+  { table: 'notification_watermark', age: 'up_to', keptMs: feedKeptMs },
+  { table: 'stream_ticket', age: 'expires_at', keptMs: 0 },
 ] as const;
+
+const agedById: ReadonlySet<string> = new Set(['notification_id', 'up_to']);
 
 /**
  * Deletes rows that only served something that is long over, for all organizations; run as `tocsin_relay`.
@@ -44,7 +58,8 @@ export async function deleteLeftovers(
 ): Promise<number> {
   let deleted = 0;
   for (const { table, age, keptMs } of leftovers) {
-    const until = keptMs === null ? before : new Date(now.getTime() - keptMs);
+    const instant = keptMs === null ? before : new Date(now.getTime() - keptMs);
+    const until = agedById.has(age) ? sql`${firstIdAt(instant.getTime())}::uuid` : sql`${instant}`;
     const { numAffectedRows = 0n } = await sql`delete from ${sql.table(table)} where ctid = any(array(
       select ctid from ${sql.table(table)} where ${sql.ref(age)} < ${until} limit ${limit} for update skip locked))`.execute(
       em.getKysely(),

@@ -162,6 +162,7 @@ const recipes: Readonly<Record<string, () => Promise<TestAnswer>>> = {
   'delivery.release': async () => call('DELETE', `/deliveries/${await make.delivery()}/claim`),
   'notification.read': async () => call('POST', `/notifications/${await make.notification()}/read`),
   'notification.unread': async () => call('POST', `/notifications/${await make.notification()}/unread`),
+  'notification.broadcast': () => call('POST', '/notifications/broadcast', { subject: 'Maintenance at noon', audience: 'all' }),
   'notification.read_all': () => call('POST', '/notifications/mark-all-read'),
   'organization.update': () => call('PATCH', '/organization', { name: 'Renamed' }),
   'project.create': () => call('POST', '/projects', { name: name() }),

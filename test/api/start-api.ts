@@ -12,6 +12,7 @@ import { createIntake } from '../../api/intake.ts';
 import { ApiKeyEntity } from '../../db/entities/api-key.ts';
 import { MemberEntity } from '../../db/entities/member.ts';
 import { OrganizationEntity } from '../../db/entities/organization.ts';
+import { createFeedSignal } from '../../db/feed-signal.ts';
 import { openDatabase } from '../../db/mikro-orm.config.ts';
 import { createSecretBox } from '../../db/secrets.ts';
 import { inOrganization } from '../../db/tenant.ts';
@@ -114,20 +115,22 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
       escalations.wake(changed);
     },
   };
+  const feeds = createFeedSignal({ orm, log });
   const egress = createEgress({ allow: ['127.0.0.1'], deniedTargets: [], requireHttps: false, now: Date.now, log });
   const deps: Dependencies = {
     orm,
     log,
     secrets,
     authentication: createAuthentication({ orm, log }),
-    intake: createIntake({ escalations, groups, orm, secrets, starter }),
+    intake: createIntake({ escalations, feeds, groups, orm, secrets, starter }),
     destinations: egress,
     egress,
     minIntervalMs: 60_000,
     testDestination: async () => passedTest,
+    feedChanged: (organizationId) => feeds.changed(organizationId),
     wakeSilence: () => {},
     wakeDelivery: async (delivery) => void woken.push(delivery),
-    ...createEscalationChanges({ orm, starter, escalations: announcing }),
+    ...createEscalationChanges({ orm, starter, escalations: announcing, feeds }),
     readiness: async () => ({ ready: true, postgres: 'ok', temporal: 'ok' }),
     ...overrides,
   };
@@ -222,6 +225,7 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
       await app.settled();
+      await feeds.stop();
       await egress.close();
       await orm.close(true);
       await database.drop();
