@@ -26,6 +26,7 @@ import { onCallEndpoints } from './on-call.ts';
 import { organizationEndpoints } from './organization.ts';
 import { policySimulationEndpoints } from './policy-simulations.ts';
 import { policyTestEndpoints } from './policy-tests.ts';
+import { preferencePresetEndpoints } from './preference-presets.ts';
 import { preferenceEndpoints } from './preferences.ts';
 import { projectEndpoints } from './projects.ts';
 import { ruleEndpoints } from './rules.ts';
@@ -70,6 +71,7 @@ export const endpoints: readonly Endpoint[] = [
   ...contactMethodEndpoints,
   ...contactCodeEndpoints,
   ...preferenceEndpoints,
+  ...preferencePresetEndpoints,
   ...integrationEndpoints,
   ...auditLogEndpoints,
   ...organizationEndpoints,

@@ -1,7 +1,7 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { z } from 'zod';
 import { OrganizationEntity } from '../db/entities/organization.ts';
-import { PreferencesEntity } from '../db/entities/preferences.ts';
+import { PreferencesEntity, type PreferencesRow } from '../db/entities/preferences.ts';
 import type { Project } from '../db/entities/project.ts';
 import {
   findPreferences,
@@ -28,15 +28,13 @@ import { idParams } from './schema.ts';
 import { assertVersion, versionHeaders } from './version.ts';
 
 /** What an owner writes. The last two are of people only, and theirs always. */
-export interface WrittenPreferences {
+interface WrittenPreferences {
   readonly rules: readonly PreferenceDraft[];
   readonly timeZone: string | null;
   readonly quietHours: QuietHours | null;
 }
 
-type Writing = Pick<TransactionContext, 'em' | 'now' | 'ifMatch' | 'deps'>;
-
-export interface Rewritten {
+interface Rewritten {
   readonly row: StoredPreferences;
   readonly before: StoredPreferences | null;
 }
@@ -48,22 +46,30 @@ export function ownerOf(principal: Principal): PreferenceOwner {
 }
 
 /** A person's preferences speak of them: what an entry tells of them belongs to them. */
-export function personalResource({ id, name }: Principal): NonNullable<AuditPart['resource']> {
+function personalResource({ id, name }: Principal): NonNullable<AuditPart['resource']> {
   return { type: 'preference', id, name, subjectId: id };
 }
 
 /** Their version; that of preferences that nobody has written is 0. */
-const versionOf = (row: StoredPreferences | null) => ({ version: row?.version ?? 0 });
+export const versionOf = (row: StoredPreferences | null) => ({ version: row?.version ?? 0 });
 
-/** Writes what `decide` makes of what is there, which nobody else changes meanwhile. Throws `stale_version`. */
-export async function writePreferences(
-  { em, now, ifMatch, deps }: Writing,
+/** What the owner has, which nobody else changes until the transaction ends; null: nothing. Throws `stale_version`. */
+export async function openPreferences(
+  { em, ifMatch }: Pick<TransactionContext, 'em' | 'ifMatch'>,
   owner: PreferenceOwner,
-  decide: (current: StoredPreferences | null) => WrittenPreferences,
-): Promise<Rewritten> {
+): Promise<PreferencesRow | null> {
   const current = await holdPreferences(em, owner);
   assertVersion(versionOf(current), ifMatch);
-  const { rules, timeZone, quietHours } = decide(current);
+  return current;
+}
+
+/** Writes over `current`, which was opened. Throws for types that are deleted meanwhile. */
+async function writePreferences(
+  { em, now, deps }: Pick<TransactionContext, 'em' | 'now' | 'deps'>,
+  owner: PreferenceOwner,
+  current: PreferencesRow | null,
+  { rules, timeZone, quietHours }: WrittenPreferences,
+): Promise<Rewritten> {
   await holdOwnTypes(em, deps, owner.orgId, rules);
   const revised = revisePreferences(current?.rules ?? [], rules, () => newId(now.getTime()));
   const written = { rules: revised, timeZone, quietHours, version: versionOf(current).version + 1, updatedAt: now };
@@ -103,7 +109,7 @@ function storedOf({ version, rules, timeZone, quietHours, updatedAt }: StoredPre
 type Presenter<T> = (row: StoredPreferences | null, rules: readonly Preference[]) => T;
 
 /** Preferences as the API shows them. */
-export async function showPreferences<T>(
+async function showPreferences<T>(
   em: EntityManager,
   owner: PreferenceOwner,
   row: StoredPreferences | null,
@@ -126,7 +132,8 @@ async function replaceDefaults(
   const { em, deps, audit } = context;
   const types = await deps.intake.types(owner.orgId);
   const drafts = rules.map((rule) => draftOf(rule, types));
-  const { row, before } = await writePreferences(context, owner, () => ({ rules: drafts, timeZone: null, quietHours: null }));
+  const current = await openPreferences(context, owner);
+  const { row, before } = await writePreferences(context, owner, current, { rules: drafts, timeZone: null, quietHours: null });
   const after = await showPreferences(em, owner, row, presentDefaults);
   audit({
     ...about,
@@ -134,6 +141,24 @@ async function replaceDefaults(
     after: { preferences: after },
   });
   return { body: after, headers: versionHeaders(row) };
+}
+
+/** Writes the caller's own over `current`, with its audit entry. */
+export async function writeOwn(
+  context: TransactionContext,
+  owner: PreferenceOwner,
+  current: PreferencesRow | null,
+  written: WrittenPreferences,
+): Promise<{ row: StoredPreferences; after: ReturnType<typeof presentPreferences> }> {
+  const { em, principal, audit } = context;
+  const { row, before } = await writePreferences(context, owner, current, written);
+  const after = await showPreferences(em, owner, row, presentPreferences);
+  audit({
+    resource: personalResource(principal),
+    ...(before === null ? {} : { before: await showPreferences(em, owner, before, presentPreferences) }),
+    after,
+  });
+  return { row, after };
 }
 
 const readOwn = endpoint({
@@ -162,17 +187,11 @@ const replaceOwn = endpoint({
   body: preferenceBodies.user,
   responses: { 200: { description: 'The preferences as they are now.', schema: shownPreferences } },
   handler: async ({ input: { body }, ...context }) => {
-    const { em, principal, deps, audit } = context;
+    const { principal, deps } = context;
     const owner = ownerOf(principal);
     const types = await deps.intake.types(owner.orgId);
     const rules = body.rules.map((rule) => draftOf(rule, types));
-    const { row, before } = await writePreferences(context, owner, () => ({ ...body, rules }));
-    const after = await showPreferences(em, owner, row, presentPreferences);
-    audit({
-      resource: personalResource(principal),
-      ...(before === null ? {} : { before: await showPreferences(em, owner, before, presentPreferences) }),
-      after,
-    });
+    const { row, after } = await writeOwn(context, owner, await openPreferences(context, owner), { ...body, rules });
     return { body: after, headers: versionHeaders(row) };
   },
 });
