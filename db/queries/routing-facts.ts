@@ -3,6 +3,7 @@ import { type RawBuilder, sql } from 'kysely';
 import { type EventTypes, eventTypesOf } from '../../domain/custom-event-type.ts';
 import type { Category } from '../../domain/event-type.ts';
 import { problemTtlRules } from '../../domain/problem.ts';
+import type { PreferenceFacts } from '../../domain/preference-set.ts';
 import type { EscalationConfiguration } from '../../domain/recipients.ts';
 import type { RoutingFacts } from '../../domain/routing.ts';
 import type { Severity } from '../../domain/severity.ts';
@@ -14,6 +15,7 @@ import { RuleEntity } from '../entities/rule.ts';
 import { WebhookEntity } from '../entities/webhook.ts';
 import { customEventTypeOf, findCustomEventTypes } from './custom-event-types.ts';
 import { readEscalationConfiguration } from './escalation-facts.ts';
+import { readPreferenceFacts } from './preference-facts.ts';
 
 /** What intake needs to know of an organization, with the version of the configuration it was read at. */
 export interface OrganizationFacts {
@@ -25,6 +27,22 @@ export interface OrganizationFacts {
   escalation: EscalationConfiguration;
   /** What events may be of. */
   types: EventTypes;
+  /** How people want to hear of what goes to them. */
+  preferences: PreferenceFacts;
+}
+
+/** What changes whenever something else than preferences does. */
+type FactsBesides = Omit<OrganizationFacts, 'version' | 'preferences'>;
+
+interface Version {
+  version: string;
+  /** Of everything but preferences. */
+  others: string;
+}
+
+interface Cached {
+  facts: OrganizationFacts;
+  others: string;
 }
 
 const maxCached = 1_000;
@@ -37,18 +55,20 @@ export interface FactsCache {
   recall(organizationId: string): OrganizationFacts | undefined;
 }
 
-/** The facts of organizations, kept per process and compared by version. */
+/** The facts of organizations, kept per process and compared by version. When only preferences have changed, nothing else is read anew. */
 export function createFactsCache(): FactsCache {
-  const known = new Map<string, OrganizationFacts>();
+  const known = new Map<string, Cached>();
   return {
-    recall: (organizationId) => known.get(organizationId),
+    recall: (organizationId) => known.get(organizationId)?.facts,
     async read(em, organizationId) {
-      const version = await readVersion(em);
+      const { version, others } = await readVersion(em);
       const cached = known.get(organizationId);
-      if (cached?.version === version) return cached;
-      const facts = await readFacts(em, organizationId, version);
+      if (cached?.facts.version === version) return cached.facts;
+      const preferences = await readPreferenceFacts(em, organizationId, cached?.facts);
+      const besides = cached?.others === others ? cached.facts : await readFacts(em, organizationId);
+      const facts = { ...besides, version, preferences };
       if (known.size >= maxCached) known.delete(known.keys().next().value!);
-      known.set(organizationId, facts);
+      known.set(organizationId, { facts, others });
       return facts;
     },
   };
@@ -63,13 +83,14 @@ export function areFactsStale(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === changed;
 }
 
-async function readVersion(em: EntityManager): Promise<string> {
-  const { rows } = await sql<{ version: string }>`select version::text from routing_version`.execute(em.getKysely());
-  return rows[0]?.version ?? '0';
+async function readVersion(em: EntityManager): Promise<Version> {
+  const query = sql<Version>`select version::text, (version - of_preferences)::text as others from routing_version`;
+  const { rows } = await query.execute(em.getKysely());
+  return rows[0] ?? { version: '0', others: '0' };
 }
 
 // Read after the version: a change committed in between makes the facts newer than their label, and the next read replaces them.
-async function readFacts(em: EntityManager, organizationId: string, version: string): Promise<OrganizationFacts> {
+async function readFacts(em: EntityManager, organizationId: string): Promise<FactsBesides> {
   const webhooks = await em.find(WebhookEntity, { deletedAt: null }, { fields: ['id', 'version', 'active', 'eventTypes', 'projectIds'] });
   const channels = await em.find(ChannelEntity, { deletedAt: null }, { fields: ['id', 'version', 'type', 'active'] });
   const rules = await em.find(RuleEntity, { deletedAt: null }, { orderBy: { position: 'asc', id: 'asc' } });
@@ -86,7 +107,6 @@ async function readFacts(em: EntityManager, organizationId: string, version: str
   };
   const escalation = await readEscalationConfiguration(em, destinations, settings, Date.now());
   return {
-    version,
     routing: {
       webhooks: webhooks.map(({ id, version, active, eventTypes, projectIds }) => ({ id, version, active, eventTypes, projectIds })),
       channels: new Map(channels.map(({ id, version, type, active }) => [id, { id, version, type, active }])),
