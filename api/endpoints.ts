@@ -26,6 +26,7 @@ import { onCallEndpoints } from './on-call.ts';
 import { organizationEndpoints } from './organization.ts';
 import { policySimulationEndpoints } from './policy-simulations.ts';
 import { policyTestEndpoints } from './policy-tests.ts';
+import { preferenceExplainEndpoints } from './preference-explain.ts';
 import { preferencePresetEndpoints } from './preference-presets.ts';
 import { preferenceEndpoints } from './preferences.ts';
 import { projectEndpoints } from './projects.ts';
@@ -71,6 +72,7 @@ export const endpoints: readonly Endpoint[] = [
   ...contactMethodEndpoints,
   ...contactCodeEndpoints,
   ...preferenceEndpoints,
+  ...preferenceExplainEndpoints,
   ...preferencePresetEndpoints,
   ...integrationEndpoints,
   ...auditLogEndpoints,

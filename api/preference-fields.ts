@@ -8,7 +8,6 @@ import {
   type Preference,
   preferenceChannels,
   preferenceModes,
-  type Reach,
   type Selector,
   type Way,
 } from '../domain/preference.ts';
@@ -184,8 +183,4 @@ export function presentDefaults(row: StoredPreferences | null, rules: readonly P
 /** The same of a person. */
 export function presentPreferences(row: StoredPreferences | null, rules: readonly Preference[]) {
   return { ...presentDefaults(row, rules), timeZone: row?.timeZone ?? defaultTimeZone, quietHours: row?.quietHours ?? null };
-}
-
-export function presentReach({ channelType, contactMethodId }: Reach) {
-  return { channelType, contactMethodId: contactMethodId === null ? null : toWireId('contact_method', contactMethodId) };
 }
