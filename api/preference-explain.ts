@@ -14,7 +14,7 @@ import { ownedBy } from './contact-lookup.ts';
 import { endpoint } from './endpoint.ts';
 import { unknownType } from './event-pattern.ts';
 import { presentPreference, shownPreference } from './preference-fields.ts';
-import { ownerOf } from './preferences.ts';
+import { ownerOf } from './preference-writing.ts';
 import { presentedId, presentedTime, text, wireId } from './schema.ts';
 
 const deciding = shownPreference

@@ -6,7 +6,7 @@ import { comparePreset, type PresetDifference, presetOf, takePreset } from '../d
 import { defaultTimeZone, preferenceRules } from '../domain/preference-set.ts';
 import { endpoint } from './endpoint.ts';
 import { presentDraft, presentPreference, shownDraft, shownPreference } from './preference-fields.ts';
-import { openPreferences, ownerOf, versionOf, writeOwn } from './preferences.ts';
+import { openPreferences, ownerOf, versionOf, writeOwn } from './preference-writing.ts';
 import { versionHeaders } from './version.ts';
 
 const difference = z

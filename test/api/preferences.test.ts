@@ -30,7 +30,7 @@ const buildProject = async (name: string, key = ours.key): Promise<string> =>
   (await call('POST', '/projects', { name }, { key })).body['id'];
 const buildContact = async (address: string, key = ours.key): Promise<string> =>
   (await call('POST', '/contact-methods', { channelType: 'email', address }, { key })).body['id'];
-const ownContact = (organization = ours) => toWireId('contact_method', organization.ownerId);
+const ownContact = () => toWireId('contact_method', ours.ownerId);
 const all = { all: true, channel: 'email', mode: 'instant' };
 
 describe('a person', () => {
@@ -298,189 +298,6 @@ describe('defaults', () => {
   });
 });
 
-describe('a preset', () => {
-  const take = (role: string, query = '', options: Options = {}) =>
-    call('POST', `/preferences/presets/${role}${query}`, undefined, options);
-  const channelsOf = (rules: Array<{ channel: string }>) => rules.map(({ channel }) => channel);
-
-  test('is shown without writing anything', async () => {
-    await put([all]);
-    const { status, body, headers } = await take('devops');
-    expect([status, body]).toMatchObject([200, { role: 'devops', applied: false, replace: [], keep: [all], version: 1 }]);
-    expect(body['add']).toHaveLength(6);
-    expect(body['add'][0]).toEqual({
-      category: 'deployment',
-      projectId: null,
-      channel: 'slack',
-      mode: 'instant',
-      minSeverity: null,
-      environments: [],
-    });
-    expect(headers.get('tocsin-audit-id')).toBeNull();
-    expect((await call('GET', '/preferences')).body['rules']).toHaveLength(1);
-  });
-
-  test('is written beside what somebody has, and over it only if they say so', async () => {
-    const own = { category: 'deployment', channel: 'slack', mode: 'off' };
-    await put([own, all], { timeZone: 'Asia/Tokyo', quietHours: { times: [{ start: '22:00', end: '07:00' }] } });
-    const shown = await take('devops');
-    expect(shown.body).toMatchObject({ replace: [{ current: own, proposed: { ...own, mode: 'instant' } }], keep: [all] });
-    const applied = await take('devops', '?apply=true');
-    expect(applied.body).toMatchObject({ applied: true, version: 2 });
-    const { body: beside } = await call('GET', '/preferences');
-    expect(beside).toMatchObject({ timeZone: 'Asia/Tokyo', quietHours: { breakThrough: 'critical' }, version: 2 });
-    expect(beside['rules'][0]).toMatchObject({ ...own, version: 1 });
-    expect(channelsOf(beside['rules'])).toEqual(['slack', 'email', 'in_app', 'slack', 'in_app', 'slack', 'in_app']);
-    const { body: entry } = await call('GET', `/audit-logs/${applied.headers.get('tocsin-audit-id')}`);
-    expect(entry).toMatchObject({ action: 'preference.apply_preset', resource: { type: 'preference' }, after: { version: 2 } });
-    await take('devops', '?apply=true&replace=true');
-    const { body: over } = await call('GET', '/preferences');
-    expect(over['rules'][0]).toMatchObject({ ...own, mode: 'instant', id: beside['rules'][0].id, version: 2 });
-    expect(over['rules']).toHaveLength(7);
-  });
-
-  test('taken again changes nothing; one of another role is added', async () => {
-    await take('sre', '?apply=true');
-    const again = await take('sre', '?apply=true&replace=true');
-    expect(again.body).toMatchObject({ add: [], replace: [], version: 1 });
-    expect(again.headers.get('tocsin-audit-id')).toBeNull();
-    // both tell of rollbacks by Slack and in the app
-    expect((await take('devops', '?apply=true')).body['add']).toHaveLength(4);
-    expect((await call('GET', '/preferences')).body).toMatchObject({ timeZone: 'UTC', quietHours: null, version: 2 });
-  });
-
-  test('is for the roles there are, for people, for those who know what they have, and for no more than fits', async () => {
-    expect((await take('astronaut')).status).toBe(404);
-    expect(faultsOf(await take('sre', '?applied=true'))).toEqual([422, '/query/applied unknown_field']);
-    expect((await take('sre', '?apply=true', { headers: { 'If-Match': '"4"' } })).body['code']).toBe('stale_version');
-    const { body: account } = await call('POST', '/service-accounts', { name: 'ci', permissions: [] });
-    const { body: made } = await call('POST', '/api-keys', { name: 'ci', ownerId: account['id'] });
-    expect((await take('sre', '', { key: made['key'] })).status).toBe(403);
-    const projects = await Promise.all(Array.from({ length: 195 }, (_, i) => buildProject(`P${i}`)));
-    await put(projects.map((projectId) => ({ ...all, projectId })));
-    expect((await take('devops', '?apply=true')).body['code']).toBe('wrong_state');
-    expect((await take('developer', '?apply=true')).body).toMatchObject({ version: 2 });
-  });
-});
-
-describe('how a person would hear of an event', () => {
-  const explain = (query: string, options: Options = {}) => call('GET', `/preferences/explain?${query}`, undefined, options);
-  const waysOf = ({ body }: TestAnswer) =>
-    body['reaches'].map(({ channelType, mode, reason }: Record<string, string>) => `${channelType}: ${mode} ${reason}`);
-
-  /** The organization's way to e-mail addresses. */
-  async function buildSender(): Promise<void> {
-    const { body } = await call('POST', '/channels', {
-      name: 'Mail',
-      type: 'email',
-      settings: { host: '127.0.0.1', from: 'a@example.com' },
-    });
-    await call('PATCH', '/organization', { settings: { senderChannels: { email: body['id'] } } });
-  }
-
-  test('without any preference is just the documented default: in the app at once, nowhere else', async () => {
-    await buildSender();
-    const answer = await explain('type=release.failed');
-    expect(answer.body).toEqual({
-      event: { type: 'release.fail', category: 'deployment', severity: 'high', projectId: null, environment: null },
-      at: expect.any(String),
-      reaches: [
-        { channelType: 'in_app', contactMethodId: null, mode: 'instant', reason: 'builtin_default', winner: null, losers: [], wait: null },
-        {
-          channelType: 'email',
-          contactMethodId: ownContact(),
-          mode: 'off',
-          reason: 'preference_off',
-          winner: null,
-          losers: [],
-          wait: null,
-        },
-      ],
-    });
-  });
-
-  test('names the rule that decides and those that it outranks, of the person, the project and the organization', async () => {
-    await buildSender();
-    const projectId = await buildProject('P');
-    await call('PUT', '/organization/preferences', { rules: [{ all: true, channel: 'any', mode: 'digest' }] });
-    await call('PUT', `/projects/${projectId}/preferences`, { rules: [{ category: 'job', channel: 'email', mode: 'instant' }] });
-    expect(waysOf(await explain(`type=job.completed&projectId=${projectId}`))).toEqual([
-      'in_app: instant org_default',
-      'email: instant project_default',
-    ]);
-    await put([
-      { all: true, channel: 'email', mode: 'off' },
-      { type: 'job.completed', channel: ownContact(), mode: 'digest', environments: ['production'] },
-    ]);
-    const { body } = await explain(`type=job.completed&projectId=${projectId}&environment=production`);
-    const [inApp, email] = body['reaches'];
-    expect(inApp).toMatchObject({ winner: { layer: 'organization', all: true, channel: 'any' }, losers: [] });
-    expect(email).toMatchObject({
-      mode: 'digest',
-      reason: 'preference',
-      winner: { layer: 'user', type: 'job.completed', channel: ownContact(), version: 1 },
-      losers: [{ layer: 'user', all: true }, { layer: 'project', category: 'job' }, { layer: 'organization' }],
-      wait: { kind: 'digest' },
-    });
-    const minutes = (Date.parse(email.wait.until) - Date.parse(body['at'])) / 60_000;
-    expect(minutes > 0 && minutes <= 15).toBe(true);
-    expect(waysOf(await explain('type=job.completed&environment=staging'))[1]).toBe('email: off preference_filter');
-    expect(waysOf(await explain('type=job.completed&environment=production&severity=high'))[1]).toBe('email: digest digest_bypass');
-  });
-
-  test('says until when quiet hours hold it now', async () => {
-    await buildSender();
-    // quiet for the last hour and the next, whatever time it is
-    const clock = (ms: number) => new Date(ms).toISOString().slice(11, 16);
-    const hour = 3_600_000;
-    const now = Date.now();
-    await put([all], { quietHours: { times: [{ start: clock(now - hour), end: clock(now + hour) }] } });
-    const { body } = await explain('type=job.completed');
-    expect(body['reaches']).toMatchObject([
-      { channelType: 'in_app', mode: 'instant', wait: null },
-      {
-        channelType: 'email',
-        mode: 'instant',
-        wait: { kind: 'quiet', until: new Date(Math.floor((now + hour) / 60_000) * 60_000).toISOString() },
-      },
-    ]);
-    expect((await explain('type=job.completed&severity=critical')).body['reaches'][1].wait).toBeNull();
-  });
-
-  test('goes nowhere by an address that is not verified, or without a sender', async () => {
-    await put([all]);
-    expect(waysOf(await explain('type=job.completed'))).toEqual(['in_app: instant builtin_default', 'email: off channel_disabled']);
-    await buildSender();
-    await buildContact('new@example.com');
-    expect(waysOf(await explain('type=job.completed'))).toEqual([
-      'in_app: instant builtin_default',
-      'email: instant preference',
-      'email: off contact_unverified',
-    ]);
-  });
-
-  test('is the caller’s own answer, of the change that was made last', async () => {
-    await buildSender();
-    const colleague = await api.buildMember(ours, 'member');
-    await put([all]);
-    expect(waysOf(await explain('type=job.completed'))[1]).toBe('email: instant preference');
-    expect(waysOf(await explain('type=job.completed', { key: colleague.key }))[1]).toBe('email: off preference_off');
-    await put([{ ...all, mode: 'off' }]);
-    expect(waysOf(await explain('type=job.completed'))[1]).toBe('email: off preference_off');
-    expect((await explain('type=job.completed', { key: theirs.key })).body['reaches']).toHaveLength(2);
-  });
-
-  test('is asked of types and projects there are', async () => {
-    const foreign = await buildProject('Foreign', theirs.key);
-    expect(faultsOf(await explain('type=no.such'))).toEqual([422, '/query/type unknown_event_type']);
-    expect(faultsOf(await explain('severity=bad'))).toEqual([422, '/query/type required', '/query/severity unknown_value']);
-    for (const projectId of [foreign, toWireId('project', '0198c0de-0000-7000-8000-000000000001')]) {
-      const answer = await explain(`type=job.completed&projectId=${projectId}`);
-      expect([answer.status, answer.body['code']]).toEqual([400, 'project_not_found']);
-    }
-  });
-});
-
 describe('what a preference names', () => {
   test('takes the rule along when it is deleted: a project, a contact method', async () => {
     const [gone, kept] = [await buildProject('Gone'), await buildProject('Kept')];
@@ -497,6 +314,16 @@ describe('what a preference names', () => {
     const ids = body['rules'].map(({ id }: { id: string }) => id);
     const again = await put([{ ...all, projectId: kept }, all]);
     expect(again.body['rules'].map(({ id }: { id: string }) => id)).toEqual(ids);
+  });
+
+  test('harms nobody when its owner is removed', async () => {
+    const leaver = await api.buildMember(ours, 'member');
+    await put([{ ...all, mode: 'off' }], {}, leaver.key);
+    expect((await call('DELETE', `/members/${toWireId('user', leaver.id)}`)).status).toBe(204);
+    expect((await call('GET', '/preferences', undefined, { key: leaver.key })).status).toBe(401);
+    expect((await call('POST', '/events', { type: 'job.failed' })).status).toBe(202);
+    expect((await put([all])).status).toBe(200);
+    expect((await call('GET', '/preferences/explain?type=job.failed')).body['reaches'][1].winner).toMatchObject({ mode: 'instant' });
   });
 
   test('a type of the organization is not deleted while one names it, whoever has it', async () => {
