@@ -69,6 +69,14 @@ export function list<T>(member: Parse<T>, { min, max }: { min: number; max: numb
   };
 }
 
+/** Where a page is from, as browsers write it: scheme, host and port, nothing after. */
+export function origin(value: string): string {
+  const parsed = URL.parse(value);
+  if (parsed === null || !['http:', 'https:'].includes(parsed.protocol) || parsed.origin !== value.toLowerCase())
+    throw new Error('must be an origin such as https://console.example.com, without a path');
+  return parsed.origin;
+}
+
 /** An absolute URL with one of the schemes, given without a colon. Kept as text: drivers parse it their own way. */
 export function url(...schemes: string[]): Parse<string> {
   return (value) => {

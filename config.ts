@@ -114,6 +114,12 @@ const settings = {
     'secret',
   ),
   instance: optional('TOCSIN_INSTANCE', value.text(), 'set by npm start: names the data directory whose only worker this process is'),
+  streamOrigins: setting(
+    'TOCSIN_STREAM_ORIGINS',
+    '',
+    value.list(value.origin, { min: 0, max: 64 }),
+    'origins whose pages may connect to /stream, such as https://console.example.com; none = pages from the same host only',
+  ),
   logLevel: setting('TOCSIN_LOG_LEVEL', 'info', value.oneOf(logLevels), `least level that is logged: ${logLevels.join(', ')}`),
 };
 

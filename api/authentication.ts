@@ -25,6 +25,8 @@ export type Authenticated =
 export interface Authentication {
   /** Decides on the value of an `Authorization` header. Rejects only when the database cannot be asked. */
   authenticate(authorization: string | undefined, now: Date): Promise<Authenticated>;
+  /** The same for a credential that was shown before, by `credentialOf` of it. */
+  recognize(credential: string, now: Date): Promise<Authenticated>;
   /** Forgets what was looked up: after a key, role or status changed, the next request is decided afresh. */
   forget(): void;
 }
@@ -47,8 +49,7 @@ export function createAuthentication({ orm, log }: { orm: MikroORM; log: Logger 
   const cache = new Map<string, { found: Promise<Found>; untilMs: number }>();
   const usedAtMs = new Map<string, number>();
 
-  function find(token: string, now: Date): Promise<Found> {
-    const digest = sha256Hex(token);
+  function find(digest: string, now: Date): Promise<Found> {
     const cached = cache.get(digest);
     if (cached !== undefined && cached.untilMs > now.getTime()) return cached.found;
     if (cache.size >= cacheMax) cache.clear();
@@ -72,9 +73,11 @@ export function createAuthentication({ orm, log }: { orm: MikroORM; log: Logger 
   return {
     async authenticate(authorization, now) {
       if (authorization === undefined) return { outcome: 'refused', reason: 'credentials_missing' };
-      const token = /^Bearer +(\S+)$/i.exec(authorization)?.[1];
-      if (token === undefined || !apiKeyPattern.test(token)) return { outcome: 'refused', reason: 'credentials_malformed' };
-      const { row, principal } = await find(token, now);
+      const credential = credentialOf(authorization);
+      return credential === undefined ? { outcome: 'refused', reason: 'credentials_malformed' } : this.recognize(credential, now);
+    },
+    async recognize(credential, now) {
+      const { row, principal } = await find(credential, now);
       if (row === undefined || principal === undefined) return { outcome: 'refused', reason: 'key_unknown' };
       const state = apiKeyState({ expiresAt: toDate(row.expires_at), revokedAt: toDate(row.revoked_at) }, now);
       if (state !== 'active') return { outcome: 'refused', reason: state === 'expired' ? 'key_expired' : 'key_revoked', principal };
@@ -84,6 +87,12 @@ export function createAuthentication({ orm, log }: { orm: MikroORM; log: Logger 
     },
     forget: () => cache.clear(),
   };
+}
+
+/** What is known of a credential afterwards: SHA-256 (hex) of the API key in an `Authorization` header; undefined: there is none in it. */
+export function credentialOf(authorization: string): string | undefined {
+  const token = /^Bearer +(\S+)$/i.exec(authorization)?.[1];
+  return token === undefined || !apiKeyPattern.test(token) ? undefined : sha256Hex(token);
 }
 
 interface KeyRow {

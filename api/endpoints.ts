@@ -35,6 +35,7 @@ import { scheduleOverrideEndpoints } from './schedule-overrides.ts';
 import { scheduleEndpoints } from './schedules.ts';
 import { serviceAccountEndpoints } from './service-accounts.ts';
 import { silenceEndpoints } from './silences.ts';
+import { streamTicketEndpoints } from './stream-tickets.ts';
 import { systemEndpoints } from './system.ts';
 import { webhookSecretEndpoints } from './webhook-secrets.ts';
 import { webhookEndpoints } from './webhooks.ts';
@@ -57,6 +58,7 @@ export const endpoints: readonly Endpoint[] = [
   ...deliveryEndpoints,
   ...deliveryCommandEndpoints,
   ...notificationEndpoints,
+  ...streamTicketEndpoints,
   ...escalationEndpoints,
   ...escalationProofEndpoints,
   ...escalationCommandEndpoints,

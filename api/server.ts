@@ -19,6 +19,7 @@ import type { DestinationTest, Readiness } from './dependencies.ts';
 import { endpoints } from './endpoints.ts';
 import { createEscalationChanges } from './escalation-changes.ts';
 import { createIntake } from './intake.ts';
+import { createGateway } from './stream/gateway.ts';
 
 export interface ApiOptions {
   config: ServerConfig;
@@ -49,6 +50,7 @@ export async function startApi({ config, log, temporal, starter, escalations, si
   const feeds = createFeedSignal({ orm, log });
   // Judges addresses when they are saved; the worker judges again when it sends.
   const egress = createEgress({ ...egressOptions(config), log });
+  const authentication = createAuthentication({ orm, log });
   const app = createApp({
     orm,
     secrets,
@@ -65,12 +67,15 @@ export async function startApi({ config, log, temporal, starter, escalations, si
     feedChanged: (organizationId) => feeds.changed(organizationId),
     wakeSilence: (silence) => silences.wake([silence]),
     ...createEscalationChanges({ orm, starter, escalations, feeds }),
-    authentication: createAuthentication({ orm, log }),
+    authentication,
     intake: createIntake({ orm, secrets, starter, escalations, groups, feeds }),
     endpoints,
     readiness,
   });
   const server = createServer(app.express);
+  const { databaseUrl, streamOrigins: origins } = config;
+  const gateway = createGateway({ orm, secrets, log, authentication, databaseUrl, feeds, origins, now: Date.now });
+  server.on('upgrade', (request, socket, head) => gateway.upgrade(request, socket, head));
   // Longer than load balancers keep an idle connection, so that they never send into one that closes.
   server.keepAliveTimeout = 75_000;
   await new Promise<void>((resolve, reject) => {
@@ -109,6 +114,7 @@ export async function startApi({ config, log, temporal, starter, escalations, si
       // A connection that was busy a moment ago stays open for the client's next request; it is closed when it has been answered.
       server.prependListener('request', (_request, response) => response.setHeader('Connection', 'close'));
       server.closeIdleConnections();
+      await gateway.stop();
       const sweep = setInterval(() => server.closeIdleConnections(), sweepMs);
       const timer = setTimeout(() => server.closeAllConnections(), stopMs);
       await closed;

@@ -164,6 +164,7 @@ const recipes: Readonly<Record<string, () => Promise<TestAnswer>>> = {
   'notification.unread': async () => call('POST', `/notifications/${await make.notification()}/unread`),
   'notification.broadcast': () => call('POST', '/notifications/broadcast', { subject: 'Maintenance at noon', audience: 'all' }),
   'notification.read_all': () => call('POST', '/notifications/mark-all-read'),
+  'stream_ticket.create': () => call('POST', '/stream/tickets'),
   'organization.update': () => call('PATCH', '/organization', { name: 'Renamed' }),
   'project.create': () => call('POST', '/projects', { name: name() }),
   'project.update': async () => call('PATCH', `/projects/${await make.project()}`, { description: 'x' }),
