@@ -16,7 +16,7 @@ export default {
   maxWorkers: 3,
   // Jest keeps the modules of every file that a worker has run, some 40 MB each: at the end the process is busy giving them back for longer
   // than the half second it is granted, and is said to have been kept alive by a test. So a worker that has grown is replaced.
-  workerIdleMemoryLimit: '400MB',
+  workerIdleMemoryLimit: '800MB',
   globalSetup: '<rootDir>/test/support/global-setup.ts',
   globalTeardown: '<rootDir>/test/support/global-teardown.ts',
   reporters: ['default', '<rootDir>/test/support/closing-line.mjs'],
