@@ -167,8 +167,11 @@ export function createGateway(options: GatewayOptions): Gateway {
       });
   };
 
+  let stopping = false;
   return {
     upgrade(request, socket, head) {
+      // On a connection that was kept alive one may still come when all others have been sent away.
+      if (stopping) return refuse(socket, 503);
       const url = new URL(request.url ?? '/', 'http://localhost');
       const protocols = request.headers['sec-websocket-protocol']?.split(',').map((one) => one.trim()) ?? [];
       if (url.pathname !== path) return refuse(socket, 404);
@@ -183,6 +186,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       });
     },
     async stop() {
+      stopping = true;
       clearInterval(ticking);
       for (const { socket } of clients) socket.close(closeCodes.restart, closeTexts.restart);
       await Promise.race([
