@@ -22,6 +22,8 @@ import {
 const describeWithTemporal = await withTemporal();
 
 const limitMs = 60_000;
+/** Several such waits, one after the other. */
+const testLimitMs = 4 * limitMs;
 const flowing = { type: 'job.completed', path: '/flow' };
 const held = { type: 'job.failed', paths: ['/held/1', '/held/2', '/held/3', '/held/4'] };
 const apiKey = `tsn_${'processes'.repeat(4)}`;
@@ -70,62 +72,70 @@ describeWithTemporal('separate processes', () => {
     await database.drop();
   });
 
-  test('with no Temporal server events are taken, and a killed API loses none of them: a worker delivers them once there is one', async () => {
-    const api = await startProcess('api/main.ts');
-    await api.working;
-    // A held request of the worker that lives ends by its own timeout.
-    const hook = async (path: string, type: string) =>
-      createWebhook(api.url, apiKey, { name: path, url: receiver.url(path), eventTypes: [type], timeoutSeconds: 4 });
-    await hook(flowing.path, flowing.type);
-    for (const path of held.paths) await hook(path, held.type);
-    const worker = await startProcess('activities/worker.ts');
+  test(
+    'with no Temporal server events are taken, and a killed API loses none of them: a worker delivers them once there is one',
+    async () => {
+      const api = await startProcess('api/main.ts');
+      await api.working;
+      // A held request of the worker that lives ends by its own timeout.
+      const hook = async (path: string, type: string) =>
+        createWebhook(api.url, apiKey, { name: path, url: receiver.url(path), eventTypes: [type], timeoutSeconds: 4 });
+      await hook(flowing.path, flowing.type);
+      for (const path of held.paths) await hook(path, held.type);
+      const worker = await startProcess('activities/worker.ts');
 
-    const load = startLoad({ apiUrls: () => [api.url], apiKey, type: flowing.type, perSecond: 20 });
-    while (load.accepted().length < 20) await load.post(flowing.type);
-    api.child.kill('SIGKILL');
-    await load.stop();
-    expect(receiver.arrivals).toEqual([]);
-
-    const upAtMs = Date.now();
-    await provideTemporal();
-    await worker.working;
-    await receiver.waitForArrivals(load.accepted().length, { timeoutMs: limitMs });
-    print(`Temporal comes up, the API is dead: all is delivered after ${seconds(Date.now() - upAtMs)}`);
-    expect(findBrokenPromises(load.accepted(), await whenAllIsDelivered(() => database.databaseUrl, limitMs), receiver)).toEqual([]);
-  });
-
-  test('two of each, one of each killed under load: nothing is lost, and only what is marked comes twice', async () => {
-    const [worker] = processes.filter(({ child }) => child.exitCode === null && child.signalCode === null);
-    const [firstApi, secondApi, secondWorker] = await Promise.all([
-      startProcess('api/main.ts'),
-      startProcess('api/main.ts'),
-      startProcess('activities/worker.ts'),
-    ]);
-    await Promise.all([firstApi.working, secondApi.working, secondWorker.working]);
-
-    const load = startLoad({ apiUrls: () => [firstApi.url, secondApi.url], apiKey, type: flowing.type, perSecond: 40 });
-    try {
-      await receiver.waitForArrivals(receiver.arrivals.length + 40, { timeoutMs: limitMs });
-      for (const path of held.paths) receiver.script(path, [{ fault: 'hang before head' }, { fault: 'hang before head' }], 204);
-      await Promise.all([load.post(held.type), load.post(held.type)]);
-      // Both: whoever comes after the kill must not be left hanging too.
-      for (const path of held.paths) await receiver.waitForArrivals(2, { path, timeoutMs: limitMs });
-      const killedAtMs = Date.now();
-      worker!.child.kill('SIGKILL');
-      firstApi.child.kill('SIGKILL');
-      const flowsMs = await whenFlowing(receiver, { load, path: flowing.path, sinceMs: killedAtMs, timeoutMs: limitMs });
-      print(`One API and one worker of two killed: deliveries flow again after ${seconds(flowsMs)}`);
-      await receiver.waitForArrivals(receiver.arrivals.length + 40, { timeoutMs: limitMs });
-    } finally {
+      const load = startLoad({ apiUrls: () => [api.url], apiKey, type: flowing.type, perSecond: 20 });
+      while (load.accepted().length < 20) await load.post(flowing.type);
+      api.child.kill('SIGKILL');
       await load.stop();
-    }
-    const deliveries = await whenAllIsDelivered(() => database.databaseUrl, limitMs);
-    expect(findBrokenPromises(load.accepted(), deliveries, receiver)).toEqual([]);
-    expect(
-      (await readDeliveries(database.databaseUrl)).flatMap(({ attempts }) => attempts).some((attempt) => attempt.possibleDuplicate),
-    ).toBe(true);
-    expect(await verifyAuditLog(secondApi.url, apiKey)).toMatchObject({ ok: true, findings: [] });
-  });
+      expect(receiver.arrivals).toEqual([]);
+
+      const upAtMs = Date.now();
+      await provideTemporal();
+      await worker.working;
+      await receiver.waitForArrivals(load.accepted().length, { timeoutMs: limitMs });
+      print(`Temporal comes up, the API is dead: all is delivered after ${seconds(Date.now() - upAtMs)}`);
+      expect(findBrokenPromises(load.accepted(), await whenAllIsDelivered(() => database.databaseUrl, limitMs), receiver)).toEqual([]);
+    },
+    testLimitMs,
+  );
+
+  test(
+    'two of each, one of each killed under load: nothing is lost, and only what is marked comes twice',
+    async () => {
+      const [worker] = processes.filter(({ child }) => child.exitCode === null && child.signalCode === null);
+      const [firstApi, secondApi, secondWorker] = await Promise.all([
+        startProcess('api/main.ts'),
+        startProcess('api/main.ts'),
+        startProcess('activities/worker.ts'),
+      ]);
+      await Promise.all([firstApi.working, secondApi.working, secondWorker.working]);
+
+      const load = startLoad({ apiUrls: () => [firstApi.url, secondApi.url], apiKey, type: flowing.type, perSecond: 40 });
+      try {
+        await receiver.waitForArrivals(receiver.arrivals.length + 40, { timeoutMs: limitMs });
+        for (const path of held.paths) receiver.script(path, [{ fault: 'hang before head' }, { fault: 'hang before head' }], 204);
+        await Promise.all([load.post(held.type), load.post(held.type)]);
+        // Both: whoever comes after the kill must not be left hanging too.
+        for (const path of held.paths) await receiver.waitForArrivals(2, { path, timeoutMs: limitMs });
+        const killedAtMs = Date.now();
+        worker!.child.kill('SIGKILL');
+        firstApi.child.kill('SIGKILL');
+        const flowsMs = await whenFlowing(receiver, { load, path: flowing.path, sinceMs: killedAtMs, timeoutMs: limitMs });
+        print(`One API and one worker of two killed: deliveries flow again after ${seconds(flowsMs)}`);
+        await receiver.waitForArrivals(receiver.arrivals.length + 40, { timeoutMs: limitMs });
+      } finally {
+        await load.stop();
+      }
+      const deliveries = await whenAllIsDelivered(() => database.databaseUrl, limitMs);
+      expect(findBrokenPromises(load.accepted(), deliveries, receiver)).toEqual([]);
+      expect(
+        (await readDeliveries(database.databaseUrl)).flatMap(({ attempts }) => attempts).some((attempt) => attempt.possibleDuplicate),
+      ).toBe(true);
+      expect(await verifyAuditLog(secondApi.url, apiKey)).toMatchObject({ ok: true, findings: [] });
+    },
+    testLimitMs,
+  );
 
   test('SIGTERM ends both with exit code 0', async () => {
     const living = processes.filter(({ child }) => child.exitCode === null && child.signalCode === null);
