@@ -11,7 +11,8 @@ export default {
       { jsc: { parser: { syntax: 'typescript' }, target: 'es2024' }, module: { type: 'es6' }, sourceMaps: 'inline' },
     ],
   },
-  testTimeout: 60_000,
+  // Waits within a test have limits of their own; on a slow machine several may add up.
+  testTimeout: 180_000,
   // More than cores: the slowest files mostly wait for what they have killed.
   maxWorkers: 3,
   // Jest keeps the modules of every file that a worker has run, some 40 MB each: at the end the process is busy giving them back for longer
